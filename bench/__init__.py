@@ -1,0 +1,40 @@
+"""bench: declarative benchmarks for deep learning.
+
+A benchmark is a declaration; a run is a pure function of it; a leaderboard is a pure function of runs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.api import Records as Records
+    from bench.api import run as run
+    from bench.core.errors import UserError as UserError
+    from bench.execute.adapters import Adaptation as Adaptation
+    from bench.execute.adapters import Adapter as Adapter
+    from bench.execute.method import Method as Method
+    from bench.execute.objective import Objective as Objective
+
+_HOMES = {
+    "run": "bench.api",
+    "Records": "bench.api",
+    "UserError": "bench.core.errors",
+    "Method": "bench.execute.method",
+    "Objective": "bench.execute.objective",
+    "Adapter": "bench.execute.adapters",
+    "Adaptation": "bench.execute.adapters",
+}
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: `import bench` costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bench' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

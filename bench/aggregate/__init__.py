@@ -1,0 +1,106 @@
+"""Aggregation: from rows of single runs to one line per method and task, with what is known of its spread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+# Two-sided 95 % quantiles of Student's t, by degrees of freedom 1..30; beyond, an expansion of the normal's.
+_T95 = (
+    12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139,
+    2.200985, 2.178813, 2.160369, 2.144787, 2.131450, 2.119905, 2.109816, 2.100922, 2.093024, 2.085963,
+    2.079614, 2.073873, 2.068658, 2.063899, 2.059539, 2.055529, 2.051831, 2.048407, 2.045230, 2.042272,
+)  # fmt: skip
+_Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method on one task: the mean over replicates and, from two on, the half width of its 95 % t interval.
+
+    The interval's estimand is new seeds on the same items; it says nothing about new items.
+    """
+
+    method: str
+    task: str
+    replicates: int
+    mean: Mapping[str, float]
+    half: Mapping[str, float] | None
+    cost: Mapping[str, float]
+    states: Mapping[str, int]  # runs of this line that are not done
+    provisional: Sequence[str]
+
+
+def lines(rows: Iterable[Mapping[str, Any]], everything: bool = False) -> list[Line]:
+    """Group rows by method, task and what was overridden; of several variants the newest, unless `everything`."""
+    groups: dict[tuple[str, str], dict[str, list[Mapping[str, Any]]]] = {}
+    for row in rows:
+        groups.setdefault(names(row["request"]), {}).setdefault(row["variant"], []).append(row)
+    made = []
+    for (method, task), variants in sorted(groups.items(), key=lambda item: (item[0][1], item[0][0])):
+        ordered = sorted(variants.values(), key=_age)
+        for variant in ordered if everything else ordered[-1:]:
+            made.append(_line(method, task, variant))
+    return made
+
+
+def names(request: Mapping[str, Any]) -> tuple[str, str]:
+    """How a run's method and task are called in a table: with what was overridden."""
+    task = [one.removeprefix("task.") for one in request["overrides"] if one.startswith("task.")]
+    method = [one for one in request["overrides"] if not one.startswith("task.")]
+    marks = [f"precision={request['precision']}"] if request["precision"] != "32" else []
+    twin = ["twin"] if request["twin"] else []
+    return " ".join([request["method"], *method, *marks]), " ".join([request["task"], *task, *twin])
+
+
+def interval(values: Sequence[float]) -> float | None:
+    """Half the width of the 95 % t interval of a mean; None for fewer than two values."""
+    count = len(values)
+    if count < 2:
+        return None
+    mean = fmean(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
+    return quantile(count - 1) * math.sqrt(variance / count)
+
+
+def quantile(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t."""
+    if freedom <= len(_T95):
+        return _T95[freedom - 1]
+    return _Z95 + (_Z95**3 + _Z95) / (4 * freedom) + (5 * _Z95**5 + 16 * _Z95**3 + 3 * _Z95) / (96 * freedom**2)
+
+
+def suite_mean(made: Sequence[Line], tasks: Sequence[str], method: str) -> float | None:
+    """The plain mean of a method's task scores; None while one is missing."""
+    scores = {line.task: line.mean.get("score") for line in made if line.method == method}
+    found = [score for task in tasks if (score := scores.get(task)) is not None]
+    return fmean(found) if len(found) == len(tasks) else None
+
+
+def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]]) -> Line:
+    done = [row for row in rows if row["state"] == "done" and row.get("scores")]
+    metrics = list(done[0]["scores"]) if done else []
+    values = {name: [row["scores"][name] for row in done if name in row["scores"]] for name in metrics}
+    costs = [row["cost"] for row in done if row.get("cost")]
+    keys = [key for key, value in costs[0].items() if isinstance(value, (int, float))] if costs else []
+    states: dict[str, int] = {}
+    for row in rows:
+        if row["state"] != "done":
+            states[row["state"]] = states.get(row["state"], 0) + 1
+    return Line(
+        method=method,
+        task=task,
+        replicates=len(done),
+        mean={name: fmean(found) for name, found in values.items()},
+        half={name: half for name, found in values.items() if (half := interval(found)) is not None} or None,
+        cost={key: fmean(cost[key] for cost in costs if cost.get(key) is not None) for key in keys},
+        states=states,
+        provisional=sorted({reason for row in done for reason in row.get("provisional") or []}),
+    )
+
+
+def _age(rows: Sequence[Mapping[str, Any]]) -> str:
+    return max(str(row.get("at") or "") for row in rows)

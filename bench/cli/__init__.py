@@ -1,0 +1,1 @@
+"""The command line: thin over the stages, and the only place that prints."""

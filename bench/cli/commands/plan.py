@@ -1,0 +1,75 @@
+"""`bench plan`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from bench.cli.commands.run import planning_options, seed_list
+from bench.cli.output import emit
+
+EPILOG = """\b
+Examples:
+  bench plan 'lora,full=glue/*' --seeds 3
+  bench plan lora=demo/digits --json
+"""
+
+
+@click.command(epilog=EPILOG)
+@planning_options
+def command(
+    arguments: tuple[str, ...],
+    seeds: str,
+    precision: str,
+    twin: bool,
+    offline: bool,
+    store: str | None,
+    as_json: bool,
+) -> None:
+    """Show the runs that METHODS=TASKS means, which are done, and what the others would cost."""
+    from bench.api import store_path
+    from bench.data.access import Access
+    from bench.plan.estimate import downloads, estimate
+    from bench.plan.grid import plan
+    from bench.store import Store
+
+    access = Access.from_environment(offline)
+    runs = plan(arguments, seeds=seed_list(seeds), precision=precision, twin=twin, access=access)
+    opened = Store(store_path(store))
+    methods = sorted({str(run.request["method"]) for run in runs})
+    rows = opened.rows(methods=methods)
+    planned = [(run, opened.state(run.key), estimate(run, rows, access)) for run in runs]
+    left = [run for run, state, _ in planned if state != "done"]
+    emit(_table(planned, *downloads(left, access)), as_json)
+
+
+def _table(planned: list[Any], fetched: int, unknown: list[str]) -> Any:
+    from bench.aggregate import names
+    from bench.tables import Table, bytes_, seconds
+
+    rows, raw = [], []
+    for run, state, cost in planned:
+        method, task = names(run.request)
+        spent = seconds(cost.seconds) if cost.seconds is not None else "?"
+        disk = bytes_(cost.disk_bytes) if cost.disk_bytes is not None else "?"
+        done = state == "done"
+        rows.append([task, method, str(run.replicate), run.key[:12], state, "" if done else spent,
+                     "" if done else disk, "" if done else cost.basis])  # fmt: skip
+        raw.append({"task": task, "method": method, "replicate": run.replicate, "key": run.key, "state": state,
+                    "seconds": cost.seconds, "disk_bytes": cost.disk_bytes, "basis": cost.basis})  # fmt: skip
+    open_ = [cost for _, state, cost in planned if state != "done"]
+    known = [cost.seconds for cost in open_ if cost.seconds is not None]
+    disks = [cost.disk_bytes for cost in open_ if cost.disk_bytes is not None]
+    more = "" if len(known) == len(open_) else f" and {len(open_) - len(known)} of unknown length"
+    notes = [
+        f"{len(planned)} runs, {len(planned) - len(open_)} done; {len(open_)} to do: "
+        f"about {seconds(sum(known))}{more}, {bytes_(sum(disks))} of disk, {bytes_(fetched)} to download.",
+    ]
+    if unknown:
+        notes.append(f"Downloads of unknown size: {', '.join(unknown)}.")
+    if any(cost.basis == "guessed" for cost in open_):
+        notes.append(
+            "guessed: from the backbone's size and a small machine's speed; measured: from runs in this store."
+        )
+    return Table(["task", "method", "seed", "key", "state", "time", "disk", "basis"], rows, raw, "", notes)

@@ -1,0 +1,191 @@
+"""`bench run`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from bench.cli.complete import complete_expression
+from bench.cli.output import emit, json_option, store_option
+from bench.core.errors import UserError
+from bench.core.printable import printable
+
+EPILOG = """\b
+Examples:
+  bench run lora=demo/digits                        one method, one task
+  bench run 'lora,probe,full=glue/*' --seeds 5      a grid; finished runs are not run again
+  bench run lora=glue/rte adaptation.params.rank=16 task.budget.epochs=5 task.backbone=roberta-base
+  bench run lora=glue/rte --twin                    the same on tiny synthetic data
+  bench run lora=demo/digits --seeds 3,7 --device cuda --precision bf16
+"""
+
+
+def seed_list(text: str) -> list[int]:
+    """`3` -> [0, 1, 2]; `3,7` -> [3, 7]; `4,` -> [4]."""
+    try:
+        seeds = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        seeds = []
+    if not seeds or min(seeds) < 0 or ("," not in text and seeds[0] < 1):
+        raise UserError(f"--seeds is {text!r}; expected a count such as 5, or a list such as 3,7.")
+    return list(dict.fromkeys(seeds)) if "," in text else list(range(seeds[0]))
+
+
+def planning_options(command: Any) -> Any:
+    """The options that say what is run; `plan` and `run` share them."""
+    for option in (
+        click.argument("arguments", nargs=-1, required=True, metavar="METHODS=TASKS... [KEY=VALUE...]",
+                       shell_complete=complete_expression),
+        click.option("--seeds", default="1", show_default=True, help="A count, or a list such as 3,7."),
+        click.option("--precision", default="32", show_default=True, help="32, bf16 or 16 (mixed)."),
+        click.option("--twin", is_flag=True, help="Tiny synthetic data and a tiny random backbone."),
+        click.option("--offline", is_flag=True, help="Forbid the network."),
+        store_option,
+        json_option,
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command(epilog=EPILOG)
+@planning_options
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--workers", default=0, show_default=True, help="Loader processes; results do not depend on it.")
+@click.option("--threads", type=int, help="Torch's threads; bitwise equality needs equal numbers.")
+@click.option("--micro-batch", type=int, help="Rows per forward pass; steps keep the declared batch size.")
+@click.option("--log", default="csv", show_default=True, help="csv, tensorboard, wandb, none; several with commas.")
+@click.option("--retry", type=click.Choice(["failed"]), help="Try failed runs again.")
+@click.option("--debug", is_flag=True, help="Two batches of each run; nothing is recorded.")
+def command(
+    arguments: tuple[str, ...],
+    seeds: str,
+    precision: str,
+    twin: bool,
+    offline: bool,
+    store: str | None,
+    as_json: bool,
+    device: str,
+    workers: int,
+    threads: int | None,
+    micro_batch: int | None,
+    log: str,
+    retry: str | None,
+    debug: bool,
+) -> None:
+    """Run methods on tasks: METHODS=TASKS, with commas, globs and a+b combinations; KEY=VALUE overrides."""
+    from bench.api import store_path
+    from bench.data.access import Access
+    from bench.execute.options import Options, check
+    from bench.plan.grid import plan
+    from bench.store import Store
+
+    stop = threading.Event()
+    loggers = tuple(name.strip() for name in log.split(","))
+    options = Options(device, workers, threads, micro_batch, loggers, checkpoint_seconds(), debug=debug, stop=stop)
+    check(options)
+    access = Access.from_environment(offline)
+    if access.offline:
+        forbid_network()
+    runs = plan(arguments, seeds=seed_list(seeds), precision=precision, twin=twin, access=access)
+    if debug:
+        _debug(runs, access, options)
+        return
+    opened = Store.open(store_path(store))
+    with _stops(stop):
+        outcome = _carry_out(runs, opened, access, options, retry == "failed")
+    _report(runs, opened, outcome, as_json)
+
+
+def checkpoint_seconds() -> float:
+    """How often a run writes down where it is: BENCH_CHECKPOINT_SECONDS, by default every minute."""
+    import os
+
+    given = os.environ.get("BENCH_CHECKPOINT_SECONDS", "60")
+    try:
+        return max(0.0, float(given))
+    except ValueError:
+        raise UserError(f"BENCH_CHECKPOINT_SECONDS is {given!r}; expected a number of seconds.") from None
+
+
+def forbid_network() -> None:
+    """Tell the hub's own libraries too, before they are imported."""
+    import os
+
+    os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
+
+
+def _carry_out(runs: Any, store: Any, access: Any, options: Any, retry: bool) -> Any:
+    from bench.api import carry_out
+
+    states = [store.state(run.key) for run in runs]
+    if all(state == "done" for state in states):
+        return carry_out(runs, store, access, options)
+    from bench.cli.progress import Shown
+
+    with Shown(len(runs)) as shown:
+        return carry_out(runs, store, access, options, shown, retry)
+
+
+def _report(runs: Any, store: Any, outcome: Any, as_json: bool) -> None:
+    from bench.api import rows_of
+
+    rows = rows_of(store, runs)
+    if rows:
+        emit(rows.table(), as_json)
+    for key, line in outcome.failed.items():
+        label = next(run.label for run in runs if run.key == key)
+        _say(f"failed: {label}: {line}\n        traceback: bench show {key[:12]}; try again: --retry failed")
+    for sentence in dict.fromkeys(outcome.refused.values()):
+        _say(f"bench: {sentence}")
+    if outcome.interrupted:
+        _say("Stopped; what was done is kept. The same command goes on from there.")
+        sys.exit(130)
+    sys.exit(2 if outcome.refused else 1 if outcome.failed else 0)
+
+
+def _debug(runs: Any, access: Any, options: Any) -> None:
+    """Two steps of each run in a folder that is thrown away; a traceback is shown as it is."""
+    import tempfile
+    from pathlib import Path
+
+    from bench.execute.engine import execute
+    from bench.execute.progress import Silent
+
+    for run in runs:
+        with tempfile.TemporaryDirectory() as folder:
+            record = execute(run, Path(folder), None, access, options, Silent())
+        value = record["selection"]["value"]
+        _say(
+            f"{run.label}: two steps done, validation score {value if value is None else round(value, 4)}; not recorded"
+        )
+
+
+@contextmanager
+def _stops(stop: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C ends the work at the next step with a checkpoint; the second ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def asked(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        _say("Stopping after this step; press Ctrl-C again to stop at once.")
+
+    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    print(printable(text, newlines=True), file=sys.stderr)

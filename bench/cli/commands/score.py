@@ -1,0 +1,38 @@
+"""`bench score`."""
+
+from __future__ import annotations
+
+import click
+
+from bench.cli.output import emit, json_option, store_option
+
+
+@click.command()
+@click.argument("keys", nargs=-1, metavar="[KEYS...]")
+@click.option("--all", "everything", is_flag=True, help="Every finished run of the store.")
+@store_option
+@json_option
+def command(keys: tuple[str, ...], everything: bool, store: str | None, as_json: bool) -> None:
+    """Score finished runs again from their stored predictions; each scoring is appended to the record and counted."""
+    from bench.api import rescore, store_path
+    from bench.core.errors import UserError
+    from bench.data.access import Access
+    from bench.store import Store
+    from bench.tables import Table
+
+    if not keys and not everything:
+        raise UserError("bench score needs keys, or --all.")
+    opened, access = Store(store_path(store)), Access.from_environment()
+    known = {row["key"]: row["scores"] or {} for row in opened.rows() if row["state"] == "done"}
+    wanted = list(known) if everything else [opened.find(key) for key in keys]
+    rows, raw = [], []
+    for key in wanted:
+        before = known.get(key, {})
+        event = rescore(opened, key, access)
+        for name, value in event["values"].items():
+            same = "" if name not in before else "same" if before[name] == value else f"was {before[name]:.6f}"
+            rows.append([key[:12], name, f"{value:.6f}", str(event["count"]), same])
+            raw.append(
+                {"key": key, "metric": name, "value": value, "count": event["count"], "before": before.get(name)}
+            )
+    emit(Table(["key", "metric", "value", "times scored", ""], rows, raw), as_json)

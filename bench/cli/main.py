@@ -1,0 +1,91 @@
+"""`bench`: one small group whose commands are imported when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from bench.core.errors import UserError
+from bench.core.printable import printable
+
+COMMANDS = {
+    "run": "Run methods on tasks; finished runs are not run again.",
+    "plan": "Show what a run would do, and its hours, disk and downloads.",
+    "list": "List tasks, methods, backbones or suites.",
+    "show": "Show a task, method, backbone, suite or record whole.",
+    "status": "Show what the store holds: done, running, failed, queued.",
+    "table": "Show the results as a table.",
+    "why": "Say what a key is made of, and which input changed.",
+    "score": "Score finished runs again from their stored predictions.",
+    "export": "Write a record's trained model, merged, or its adapter.",
+    "store": "Merge stores, remove records, show disk use.",
+    "completion": "Print the completion script for a shell.",
+}
+
+EPILOG = """\b
+Examples:
+  bench run lora=demo/digits                       one method, one task
+  bench run 'probe,lora,full=glue/*' --seeds 3     a grid
+  bench run lora=glue/rte adaptation.params.rank=16 task.budget.epochs=5
+  bench table 'glue/*'                             the results so far
+"""
+
+
+class Lazy(click.Group):
+    """Imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"bench.cli.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from bench.core.errors import nearest
+
+            raise click.UsageError(f"bench has no command {args[0]!r}.{nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Lazy, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="methodbench", prog_name="bench")
+def group() -> None:
+    """Declarative benchmarks for deep learning: which method is better, said honestly."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 a run failed, 2 a mistake in the request, 130 interrupted."""
+    try:
+        group.main(args=list(arguments) if arguments is not None else None, prog_name="bench", standalone_mode=False)
+    except UserError as error:
+        _complain(str(error))
+        sys.exit(2)
+    except click.ClickException as error:
+        hint = f" See {error.ctx.command_path} --help." if isinstance(error, click.UsageError) and error.ctx else ""
+        _complain(error.format_message() + hint)
+        sys.exit(2)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _complain(text: str) -> None:
+    print(f"bench: {printable(text, newlines=True)}", file=sys.stderr)

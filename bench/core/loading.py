@@ -1,0 +1,69 @@
+"""Python files named by a declaration: `file:Name` beside the YAML."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+from bench.core.canonical import digest
+from bench.core.errors import UserError, nearest
+
+ROOTS = ("methods", "tasks")
+
+
+def load(reference: str, home: Path) -> Any:
+    """The object that `reference` ("file:Name") names in the folder `home`.
+
+    Built-in files are imported as `bench.methods...`; those of another project under a package name of their own,
+    so that relative imports work everywhere and no project's names collide with another's.
+    """
+    stem, _, name = reference.partition(":")
+    path = source_path(reference, home)
+    module = importlib.import_module(f"{_package(root_of(home))}.{_dotted(home, stem)}")
+    if not hasattr(module, name):
+        public = [word for word in vars(module) if not word.startswith("_")]
+        raise UserError(f"{path} has no {name}, which {reference!r} names.{nearest(name, public)}")
+    return getattr(module, name)
+
+
+def source_path(reference: str, home: Path) -> Path:
+    """The file that `reference` names; UserError when there is none."""
+    stem = reference.partition(":")[0]
+    path = home / f"{stem}.py"
+    if not path.is_file():
+        there = [file.stem for file in home.glob("*.py")]
+        raise UserError(f"{reference!r} names the file {path}, which does not exist.{nearest(stem, there)}")
+    return path
+
+
+def root_of(home: Path) -> Path:
+    """The `methods` or `tasks` folder that `home` lies in."""
+    for folder in (home, *home.parents):
+        if folder.name in ROOTS:
+            return folder
+    raise UserError(f"{home} lies in no folder called methods or tasks.")
+
+
+def _dotted(home: Path, stem: str) -> str:
+    return ".".join([*home.relative_to(root_of(home)).parts, stem])
+
+
+def _package(root: Path) -> str:
+    """The importable package name for a root folder; made on first use where it is not a built-in."""
+    builtin = f"bench.{root.name}"
+    try:
+        spec = importlib.util.find_spec(builtin)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is not None and str(root) in map(str, map(Path, spec.submodule_search_locations or [])):
+        return builtin
+    name = f"bench_project_{digest(str(root))[:12]}_{root.name}"
+    if name not in sys.modules:
+        package = types.ModuleType(name)
+        package.__path__ = [str(root)]
+        sys.modules[name] = package
+    return name

@@ -1,0 +1,20 @@
+"""Text from elsewhere, made safe to show on a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+
+
+def printable(text: object, newlines: bool = False) -> str:
+    """`text` with control characters, terminal escapes and direction marks written out (`\\x1b`, `\\u202e`).
+
+    With `newlines`, line ends and tabs are kept (tracebacks).
+    """
+    return "".join(
+        mark
+        if unicodedata.category(mark) not in _HIDDEN or (newlines and mark in "\n\t")
+        else mark.encode("unicode_escape").decode()
+        for mark in str(text)
+    )

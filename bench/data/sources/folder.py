@@ -1,0 +1,42 @@
+"""A folder of images on this machine: `SPLIT/CLASS/*.png`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import UserError
+from bench.data.access import Access
+from bench.data.content import folder_digest
+from bench.data.sources import Identity, Rows
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+
+
+class FolderSource:
+    """`{folder: PATH}`, relative to the declaration; columns `image` (a path) and `label` (the class folder's name)."""
+
+    def __init__(self, declared: Mapping[str, Any], home: Path, access: Access) -> None:
+        self.root = (home / Path(declared["folder"]).expanduser()).resolve()
+        self.access = access
+        if not self.root.is_dir():
+            raise UserError(f"source.folder is {declared['folder']}, and {self.root} is no folder.")
+
+    def identity(self) -> Identity:
+        files = [path for path in self.root.rglob("*") if path.suffix.lower() in SUFFIXES]
+        return Identity({"folder": folder_digest(self.root, files, self.access)})
+
+    def download(self) -> int:
+        return 0
+
+    def load(self, split: str) -> Rows:
+        folder = self.root / split
+        if not folder.is_dir():
+            there = sorted(path.name for path in self.root.iterdir() if path.is_dir())
+            raise UserError(f"{self.root} has no split folder {split!r}; it has {', '.join(there) or 'none'}.")
+        files = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES)
+        return Rows({"image": files, "label": [path.parent.name for path in files]})
+
+
+SOURCE = FolderSource

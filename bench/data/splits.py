@@ -1,0 +1,149 @@
+"""Which rows are training, validation and test rows.
+
+The test rows never depend on the replicate; how the remaining rows fall to training and validation does. Positions
+are counted in the published order of a source split, or in a permuted one when the task declares `shuffle`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.core.errors import UserError
+from bench.core.streams import generator
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_EXPRESSION = re.compile(r"^(?P<split>[\w.\-]+)(\[(?P<low>\d+%?)?:(?P<high>\d+%?)?\])?$")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of a published split: `train[:90%]`."""
+
+    split: str
+    low: str | None
+    high: str | None
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Slice:
+        """Read `SPLIT` or `SPLIT[a:b]`, bounds in rows or per cent."""
+        match = _EXPRESSION.match(text)
+        if match is None:
+            raise UserError(
+                f'{where} is {text!r}; expected a published split or a slice of one, such as "train[:90%]".'
+            )
+        return cls(match["split"], match["low"], match["high"])
+
+    def bounds(self, rows: int) -> tuple[int, int]:
+        """First and past-the-last position among `rows`."""
+        low, high = _bound(self.low, rows, 0), _bound(self.high, rows, rows)
+        return low, max(low, high)
+
+
+def slices_for_test(splits: Mapping[str, Any]) -> dict[str, Slice]:
+    """Test part -> slice; a task with one test set calls it "test", one with several "test-NAME"."""
+    declared = splits["test"]
+    named = declared if isinstance(declared, dict) else {"": declared}
+    return {
+        f"test-{name}" if name else "test": Slice.parse(text, f"splits.test{'.' + name if name else ''}")
+        for name, text in named.items()
+    }
+
+
+def slices_for_pool(splits: Mapping[str, Any]) -> dict[str, Slice]:
+    """`train` and, where declared, `val`."""
+    return {
+        name: Slice.parse(splits[name], f"splits.{name}") for name in ("train", "val") if splits.get(name) is not None
+    }
+
+
+def source_splits(splits: Mapping[str, Any]) -> list[str]:
+    """The published splits a task reads."""
+    slices = [*slices_for_pool(splits).values(), *slices_for_test(splits).values()]
+    return sorted({part.split for part in slices})
+
+
+def base_order(task: str, split: str, shuffle: str, strata: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order in which positions of a published split are counted; the same for every replicate."""
+    return _permuted(shuffle, strata, ("split", task, split, None))
+
+
+def positions_for_test(task: str, splits: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, NDArray[np.bool_]]:
+    """For each published split, which positions are test rows. Refuses rows that are in training or validation too."""
+    import numpy as np
+
+    taken: dict[str, NDArray[np.bool_]] = {name: np.zeros(size, dtype=bool) for name, size in sizes.items()}
+    for part in slices_for_test(splits).values():
+        if part.split in taken:
+            low, high = part.bounds(sizes[part.split])
+            taken[part.split][low:high] = True
+    seen: dict[str, NDArray[np.bool_]] = {name: np.zeros(size, dtype=bool) for name, size in sizes.items()}
+    for name, part in slices_for_pool(splits).items():
+        low, high = part.bounds(sizes[part.split])
+        if taken[part.split][low:high].any():
+            shared = int(taken[part.split][low:high].sum())
+            raise UserError(
+                f"{task}: splits.{name} and splits.test share {shared} rows of {part.split!r}; a selection made on test "
+                f"rows is worth nothing, so take {name} from rows that are not tested on."
+            )
+        if seen[part.split][low:high].any():
+            raise UserError(f"{task}: splits.train and splits.val share rows of {part.split!r}.")
+        seen[part.split][low:high] = True
+    return taken
+
+
+def pool_rows(
+    task: str,
+    splits: Mapping[str, Any],
+    replicate: int,
+    pools: Mapping[str, Pool],
+) -> dict[str, dict[str, NDArray[np.int64]]]:
+    """Part (`train`, `val`) -> published split -> rows of its pool, for one replicate."""
+    rows: dict[str, dict[str, NDArray[np.int64]]] = {}
+    for name, part in slices_for_pool(splits).items():
+        pool = pools[part.split]
+        order = _permuted(splits.get("shuffle") or "none", pool.strata, ("split", task, part.split, replicate))
+        low, high = part.bounds(pool.size)
+        inside = (pool.positions >= low) & (pool.positions < high)
+        rows[name] = {part.split: order[inside]}
+    return rows
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The rows of a published split that are not test rows, in base order."""
+
+    size: int  # rows of the whole published split
+    positions: NDArray[np.int64]  # of the pool's rows among them
+    strata: NDArray[np.int64]
+
+
+def _permuted(shuffle: str, strata: NDArray[np.int64], stream: tuple[str, str, str, int | None]) -> NDArray[np.int64]:
+    """Row numbers in their order. `stratified`: every slice holds each stratum in its share, as nearly as can be."""
+    import numpy as np
+
+    count = len(strata)
+    if shuffle == "none":
+        return np.arange(count)
+    drawn = generator(*stream)
+    order = drawn.permutation(count)
+    if shuffle == "random":
+        return order
+    rank = np.empty(count)
+    for stratum in np.unique(strata):
+        members = order[strata[order] == stratum]
+        rank[members] = (np.arange(len(members)) + drawn.random()) / len(members)
+    return np.argsort(rank, kind="stable")
+
+
+def _bound(text: str | None, rows: int, default: int) -> int:
+    if text is None:
+        return default
+    if text.endswith("%"):
+        return min(rows, round(rows * int(text[:-1]) / 100))
+    return min(rows, int(text))

@@ -1,0 +1,3 @@
+"""Declarations: the YAML files that say what is measured and what is compared; found, read, checked and
+merged.
+"""

@@ -1,0 +1,10 @@
+"""How a backbone's weights may move: by adapters on targets, as they are, or by a tuner of peft's."""
+
+from __future__ import annotations
+
+from bench.execute.adapters.adaptation import Adaptation, AdaptationContext
+from bench.execute.adapters.adapter import Adapter
+from bench.execute.adapters.make import make_adaptation
+from bench.execute.adapters.targets import Site
+
+__all__ = ["Adaptation", "AdaptationContext", "Adapter", "Site", "make_adaptation"]

@@ -1,0 +1,98 @@
+"""Backbones: the pretrained network under one small interface. One file per library it comes from."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.errors import UserError
+from bench.data.access import Access
+from bench.data.repository import snapshot
+
+
+class Encoder(Protocol):
+    """Raw inputs of some rows -> the tensors a network takes; runs in loader workers, holds no network."""
+
+    def __call__(self, raw: Any) -> Any: ...
+
+
+class Backbone(nn.Module):
+    """A pretrained network: inputs -> features (batch, dim). Adapters are put on `network`."""
+
+    network: nn.Module
+    dim: int
+    groups: Mapping[str, list[str]]
+    encoder: Encoder
+
+    def __init__(self, network: nn.Module, dim: int, encoder: Encoder, groups: Mapping[str, list[str]]) -> None:
+        super().__init__()
+        self.network, self.dim, self.groups = network, dim, groups
+        object.__setattr__(self, "encoder", encoder)
+
+    def forward(self, inputs: Any) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} does not say how inputs become features")
+
+    def save(self, folder: Path) -> None:
+        """Write the network with its present weights in its library's own layout, so that the library opens it."""
+        raise UserError(f"A backbone of the kind {type(self).__name__} has no layout to be exported in.")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a backbone is made from: its declaration, the task's inputs, where bytes may come from."""
+
+    declared: Mapping[str, Any]
+    task: Mapping[str, Any]
+    home: Path
+    access: Access
+    twin: bool
+
+    def folder(self) -> Path:
+        """The folder of the published weights: the mirror's, the local one, or the hub's at the declared commit."""
+        if self.declared["library"] == "local":
+            return self.home
+        name = str(self.declared["name"])
+        repository = name if "/" in name else f"timm/{name}"
+        if self.declared["library"] == "transformers":
+            repository = name
+        here = self.access.mirrored("models", *repository.split("/"))
+        return here or snapshot("model", repository, self.declared.get("revision"), self.access)
+
+    def library(self) -> str:
+        """timm, transformers or file; a local folder is recognised by its config.json."""
+        if self.declared["library"] != "local":
+            return str(self.declared["library"])
+        from bench.core.files import read_json
+
+        config = self.home / "config.json"
+        try:
+            keys = read_json(config)
+        except (OSError, ValueError):
+            raise UserError(
+                f"{config} cannot be read; a local backbone is a folder that timm or transformers wrote."
+            ) from None
+        if "architecture" in keys:
+            return "timm"
+        if "model_type" in keys:
+            return "transformers"
+        raise UserError(f"{config} names neither timm's `architecture` nor transformers' `model_type`.")
+
+
+def make_backbone(origin: Origin) -> Backbone:
+    """The backbone of a run with its pretrained weights; UserError when they cannot be had or do not fit."""
+    module = importlib.import_module(f"bench.execute.backbones.{origin.library()}")
+    made: Backbone = module.make(origin)
+    return made
+
+
+class ImageEncoder:
+    """uint8 (rows, height, width, channels) -> uint8 tensor (rows, channels, height, width)."""
+
+    def __call__(self, raw: Any) -> Tensor:
+        return torch.from_numpy(raw).permute(0, 3, 1, 2).contiguous()

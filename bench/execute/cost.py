@@ -1,0 +1,96 @@
+"""What a run cost, and what it ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+_NAMED = ("methodbench", "torch", "lightning", "torchmetrics", "timm", "transformers", "peft", "datasets", "numpy")
+
+
+def parameters(method: nn.Module) -> dict[str, int]:
+    """Trainable and total parameter counts; tied weights count once."""
+    found = dict(method.named_parameters())
+    trainable = sum(one.numel() for one in found.values() if one.requires_grad)
+    return {"trainable_parameters": trainable, "total_parameters": sum(one.numel() for one in found.values())}
+
+
+def reset_peak(device: torch.device) -> None:
+    """Begin a new measurement of peak memory."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass  # the peak then is the process's, since its start
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """Peak memory since `reset_peak`: of the GPU, or of this process; None where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return None
+
+
+def provenance(device: torch.device, homes: dict[str, Path]) -> dict[str, Any]:
+    """Versions, commit and cleanliness of each project a declaration came from, hardware, and the determinism class."""
+    roots = sorted({str(home) for home in homes.values()})
+    return {
+        "versions": _versions(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "determinism": "bitwise at equal threads" if device.type == "cpu" else "within tolerance",
+        "source": [found for root in roots if (found := _commit(root)) is not None],
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _NAMED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@lru_cache(maxsize=1)
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"
+
+
+@lru_cache(maxsize=32)
+def _commit(folder: str) -> dict[str, Any] | None:
+    """The git commit a folder is at and whether its tracked files are unchanged; None outside a repository."""
+    try:
+        answered = [
+            subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, timeout=10, check=True).stdout
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "."])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": answered[0].strip(), "clean": not answered[1].strip()}

@@ -1,0 +1,352 @@
+"""One run: build, fit, predict at the candidate checkpoints, select, score, record."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import shutil
+import time
+import warnings
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning import Trainer
+from safetensors.torch import load_file, save_file
+
+from bench.core.errors import UserError
+from bench.core.loading import load
+from bench.data.access import Access
+from bench.data.modalities import modality
+from bench.data.prepare import Part, Prepared, equal_contents, prepare
+from bench.execute import cost
+from bench.execute.backbones import Backbone, Origin, make_backbone
+from bench.execute.data import Data
+from bench.execute.evaluate import PRECISIONS, predict_part
+from bench.execute.loaders import Schedule, training_loader
+from bench.execute.logs import make_loggers
+from bench.execute.method import Blueprint, Method, drawn
+from bench.execute.options import Options
+from bench.execute.progress import Progress
+from bench.execute.watch import Watch
+from bench.predictions import save as save_predictions
+from bench.predictions.measure import measure, metric_names
+from bench.problems import Problem, problem_of
+from bench.score import score
+from bench.select import Candidate, Selection, select
+from bench.store import scores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.plan.run import Run
+
+
+@dataclass
+class Work:
+    """What one run's execution has in hand. The method sees `data` and its blueprint, nothing else of this."""
+
+    run: Run
+    folder: Path
+    access: Access
+    options: Options
+    progress: Progress
+    device: torch.device
+    problem: Problem
+    prepared: Prepared
+    started: float
+    seconds_per_row: float = 0.0  # of the last prediction of the test parts
+
+    @property
+    def task(self) -> Mapping[str, Any]:
+        return self.run.task
+
+    @property
+    def precision(self) -> str:
+        return str(self.run.spec["precision"])
+
+
+def execute(
+    run: Run, folder: Path, previous: Path | None, access: Access, options: Options, progress: Progress
+) -> dict[str, Any]:
+    """Carry out a run in `folder` and give its record; `previous` holds the checkpoint of an interrupted attempt.
+
+    Raises UserError for what a person must mend, Interrupted when asked to stop, and whatever the method raises.
+    """
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = choose_device(options.device)
+    problem = problem_of(run.task)
+    prepared = prepared_data(run, access)
+    work = Work(run, folder, access, options, progress, device, problem, prepared, time.time())
+    cost.reset_peak(device)
+    pool = prepared.pool(run.replicate)
+    schedule = Schedule(pool["train"], run.task["name"], run.replicate, int(run.task["budget"]["batch_size"]))
+    steps = 2 if options.debug else schedule.steps(run.task["budget"])
+    progress.phase("building")
+    method = build(run, work_backbone(run, access), problem, steps)
+    watch = _watch(work, steps, pool.get("val"))
+    data, done = _data(work, method, pool, schedule, steps, previous)
+    progress.begin(run.label, steps, done)
+    if method.adaptation.calibration_batches and data.resume is None:
+        _calibrate(method, data)
+    with _on(device, method):
+        method.fit(data, _trainer(work, watch, steps, _micro(work, schedule)))
+    method.to(device)
+    candidates = _predict(work, method, watch, pool.get("val"), steps)
+    return _record(work, method, watch, candidates, steps)
+
+
+def build(run: Run, backbone: Backbone, problem: Problem, steps: int) -> Method:
+    """The method of a run, built around a backbone."""
+    declared = run.spec["method"]
+    blueprint = Blueprint(declared, run.task["name"], run.replicate, problem, steps, run.homes)
+    made = Method if not declared.get("method") else load(declared["method"], run.homes["method"])
+    method: Method = made(blueprint)
+    method.build(backbone)
+    return method
+
+
+def work_backbone(run: Run, access: Access) -> Backbone:
+    """The run's backbone; random twins are drawn from the task's init stream."""
+    home = run.homes.get("backbone") or Path()
+    with drawn("init", run.task["name"], run.replicate):
+        return make_backbone(Origin(run.backbone, run.task, home, access, bool(run.spec["twin"])))
+
+
+def prepared_data(run: Run, access: Access) -> Prepared:
+    """The run's data, read from its source when the cache lacks it."""
+    return prepare(run.task, run.data, problem_of(run.task), run.homes["task"], access, bool(run.spec["twin"]))
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto` takes a GPU where there is one; UserError for a device that is not there."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise UserError(f"--device is {wanted!r}; expected auto, cpu, cuda, cuda:N or mps.") from None
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device.type, False) or (
+        device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
+    ):
+        raise UserError(f"--device is {wanted}, and torch finds no such device here.")
+    return device
+
+
+def _data(
+    work: Work, method: Method, pool: Mapping[str, Part], schedule: Schedule, steps: int, previous: Path | None
+) -> tuple[Data, int]:
+    resume, done = _checkpoint(work.folder, previous)
+    kind = modality(work.task["problem"].partition("-")[0])
+    encoder = method.backbone.encoder
+    micro, workers = _micro(work, schedule), work.options.workers
+    task, replicate = work.task, work.run.replicate
+
+    def training() -> Any:
+        return training_loader(pool["train"], kind, encoder, task, replicate, schedule, steps, micro, done, workers)
+
+    return Data(pool["train"], pool.get("val"), tuple(work.prepared.tests()), encoder, training, resume), done
+
+
+def _calibrate(method: Method, data: Data) -> None:
+    """Let the adaptation look at its share of the first training batches."""
+    batches = itertools.islice(data.training(), method.adaptation.calibration_batches)
+    with drawn(
+        "method", method.blueprint.task, method.blueprint.replicate, method.blueprint.method["name"], "calibrate"
+    ):
+        method.adaptation.calibrate(batches, method.loss)
+
+
+def _micro(work: Work, schedule: Schedule) -> int:
+    """Into how many micro-batches a step is cut."""
+    rows, wanted = min(len(schedule.rows(step)) for step in range(schedule.per_epoch)), work.options.micro_batch
+    size = int(work.task["budget"]["batch_size"])
+    return 1 if wanted is None else max(1, min(-(-size // wanted), rows))
+
+
+def _checkpoint(folder: Path, previous: Path | None) -> tuple[Path | None, int]:
+    """Bring an interrupted attempt's checkpoint into this attempt's folder; (file, optimizer steps behind it)."""
+    if previous is None or not (previous / "checkpoint" / "run.ckpt").exists():
+        return None, 0
+    shutil.copytree(previous / "checkpoint", folder / "checkpoint", dirs_exist_ok=True)
+    file = folder / "checkpoint" / "run.ckpt"
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+        return file, int(found["global_step"])
+    except Exception:  # a damaged checkpoint costs the time to train anew, nothing else
+        shutil.rmtree(folder / "checkpoint")
+        return None, 0
+
+
+def _watch(work: Work, steps: int, val: Part | None) -> Watch:
+    budget = work.task["budget"]
+    validations = min(steps, int(budget.get("validations") or 1))
+    options = work.options
+    return Watch(
+        work.folder,
+        steps,
+        validations,
+        val,
+        metric_names(work.task),
+        work.precision,
+        work.progress,
+        options.checkpoint_seconds,
+        options.stop,
+        work.run.seconds,
+    )
+
+
+def _trainer(work: Work, watch: Watch, steps: int, micro: int) -> Trainer:
+    clip = (work.run.spec["method"].get("optimizer") or {}).get("clip")
+    return Trainer(
+        accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[work.device.type],
+        devices=[work.device.index or 0] if work.device.type == "cuda" else 1,
+        precision=PRECISIONS[work.precision],  # type: ignore[arg-type]
+        max_epochs=1,
+        max_steps=steps,
+        accumulate_grad_batches=micro,
+        gradient_clip_val=clip,
+        logger=make_loggers(work.options.log, work.folder / "log", work.run) or False,
+        callbacks=[watch],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+        default_root_dir=work.folder,
+    )
+
+
+@contextmanager
+def _on(device: torch.device, method: Method) -> Iterator[None]:
+    """Put the method on its device; what is drawn inside does not reach the process's own random state.
+
+    Lightning's notices are for people who write its loops by hand; errors still come through.
+    """
+    devices = [device] if device.type == "cuda" else []
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        method.to(device)
+        method.train()
+        yield
+
+
+def _predict(work: Work, method: Method, watch: Watch, val: Part | None, steps: int) -> list[Candidate]:
+    """Predict validation and test inputs at each candidate checkpoint."""
+    work.progress.phase("predicting")
+    candidates = []
+    finished = type(method).finish is not Method.finish
+    best = watch.best_file()
+    if best is not None and watch.best is not None and (watch.best["step"] < steps or finished):
+        last = method.trained_state()
+        method.load_trained_state(load_file(best))
+        known = watch.predicted.get("best")
+        candidates.append(_candidate(work, method, val, "best", int(watch.best["step"]), known))
+        method.load_trained_state(last)
+    method.finish()
+    known = None if finished else watch.predicted.get("last")
+    candidates.append(_candidate(work, method, val, "last", steps, known))
+    return candidates
+
+
+def _candidate(
+    work: Work, method: Method, val: Part | None, name: str, step: int, known: tuple[int, Any] | None
+) -> Candidate:
+    """Predict at a checkpoint; `known` are validation predictions that the watch made at a step, maybe this one."""
+    save_file(method.trained_state(), work.folder / f"{name}.safetensors")
+    begun, rows = time.perf_counter(), 0
+    for part in work.prepared.tests():
+        save_predictions(work.folder, name, part.name, predict_part(method, part, work.precision))
+        rows += len(part)
+    work.seconds_per_row = (time.perf_counter() - begun) / rows
+    if val is None or val.labels is None:
+        return Candidate(name, step, None)
+    predictions = known[1] if known is not None and known[0] == step else predict_part(method, val, work.precision)
+    save_predictions(work.folder, name, "val", predictions)
+    values = measure(metric_names(work.task), predictions, val.labels, work.problem.classes())
+    return Candidate(name, step, values["score"])
+
+
+def _record(work: Work, method: Method, watch: Watch, candidates: list[Candidate], steps: int) -> dict[str, Any]:
+    """Select, keep the selected state, score, and write down what the run was and cost."""
+    selection = select(str(work.task.get("selection") or "val"), candidates)
+    selection.write(work.folder)
+    kept = _keep(work.folder, selection, candidates)
+    event = score(
+        work.folder,
+        work.task,
+        work.run.data,
+        [part.name for part in work.prepared.tests()],
+        work.problem.classes(),
+        work.access,
+    )
+    scores.append(work.folder, event)
+    run = work.run
+    return {
+        "schema": 1,
+        "key": run.key,
+        "spec": run.spec,
+        "request": run.request,
+        "selection": {
+            "rule": selection.rule,
+            "candidate": selection.candidate,
+            "step": selection.step,
+            "value": selection.value,
+        },
+        "history": watch.history,
+        "cost": {
+            **cost.parameters(method),
+            "stored_bytes": kept.stat().st_size,
+            "fit_seconds": watch.fit_seconds,
+            "predict_seconds_per_1000": 1000 * work.seconds_per_row,
+            "peak_bytes": cost.peak_bytes(work.device),
+            "steps": steps,
+        },
+        "data": {
+            "digest": run.data,
+            "rows": {name: len(part) for name, part in work.prepared.pool(run.replicate).items()}
+            | {name: found["rows"] for name, found in work.prepared.meta["tests"].items()},
+            "equal_contents": equal_contents(work.prepared, run.replicate),
+            "missing": work.prepared.meta["missing"],
+        },
+        "provisional": _provisional(work),
+        "provenance": cost.provenance(work.device, dict(run.homes)),
+        "started": work.started,
+        "finished": time.time(),
+    }
+
+
+def _keep(folder: Path, selection: Selection, candidates: list[Candidate]) -> Path:
+    """Keep the selected state as `trained.safetensors`, drop the other's and the checkpoint."""
+    kept = folder / "trained.safetensors"
+    (folder / f"{selection.candidate}.safetensors").replace(kept)
+    for candidate in candidates:
+        (folder / f"{candidate.name}.safetensors").unlink(missing_ok=True)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    return kept
+
+
+def _provisional(work: Work) -> list[str]:
+    reasons = list(work.run.provisional)
+    reasons += [f"the mirror lacks {part}" for part in work.prepared.meta["missing"]]
+    sources = cost.provenance(work.device, dict(work.run.homes))["source"]
+    if any(not source["clean"] for source in sources):
+        reasons.append("made from uncommitted changes")
+    if work.run.spec["twin"]:
+        reasons.append("twin: synthetic data and a random backbone")
+    return reasons
+
+
+def restore(run: Run, folder: Path, access: Access) -> Method:
+    """The trained method of a record, on the CPU."""
+    method = build(run, work_backbone(run, access), problem_of(run.task), 1)
+    method.load_trained_state(load_file(folder / "trained.safetensors"))
+    method.eval()
+    return method

@@ -1,0 +1,155 @@
+"""Carrying out a plan: one run after the other, shared with whoever else works on the same store."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench.core.errors import Interrupted, UserError
+from bench.data.access import Access
+from bench.execute.options import Options
+from bench.execute.progress import Progress
+
+if TYPE_CHECKING:
+    from bench.plan.run import Run
+    from bench.store import Claim, Store
+
+_POLL_SECONDS = 1.0
+
+
+@dataclass
+class Outcome:
+    """What became of a plan's runs, by key."""
+
+    finished: list[str] = field(default_factory=list)  # by this process
+    present: list[str] = field(default_factory=list)  # before, or by another process
+    failed: dict[str, str] = field(default_factory=dict)  # key -> last line of the traceback
+    refused: dict[str, str] = field(default_factory=dict)  # key -> what the person must mend
+    interrupted: bool = False
+
+
+def run_all(
+    runs: Sequence[Run], store: Store, access: Access, options: Options, progress: Progress, retry: bool = False
+) -> Outcome:
+    """Carry out the runs that are not done. A failure is kept as a row, and the grid goes on.
+
+    Ends when every run is done, failed or refused, here or in another process that works on the store.
+    """
+    outcome = Outcome()
+    waiting = _open(runs, store, outcome, retry)
+    if waiting:
+        _prepare(waiting, access, progress, outcome)
+    waiting = [run for run in waiting if run.key not in outcome.refused]
+    for run in waiting:
+        store.enqueue(run.key, dict(run.spec), dict(run.request))
+    try:
+        while waiting:
+            left = [run for run in waiting if not _attempt(run, store, access, options, progress, retry, outcome)]
+            if len(left) == len(waiting):
+                progress.phase(f"waiting for {len(left)} runs of other processes")
+                if options.stop.wait(_POLL_SECONDS):
+                    raise Interrupted
+            waiting = left
+    except Interrupted:
+        outcome.interrupted = True
+    return outcome
+
+
+def _open(runs: Sequence[Run], store: Store, outcome: Outcome, retry: bool) -> list[Run]:
+    """The runs that are not done, and not failed unless they are to be tried again."""
+    waiting = []
+    for run in runs:
+        state = store.state(run.key)
+        if state == "done":
+            outcome.present.append(run.key)
+        elif state == "failed" and not retry:
+            outcome.failed[run.key] = _last_line(store, run.key)
+        else:
+            waiting.append(run)
+    return waiting
+
+
+def _prepare(runs: Sequence[Run], access: Access, progress: Progress, outcome: Outcome) -> None:
+    """Read every task's data before anything is claimed: what a person must mend is said before hours are spent."""
+    progress.phase("loading torch and lightning")
+    from bench.execute.engine import prepared_data
+
+    made: set[str] = set()
+    for run in runs:
+        if run.data in made:
+            continue
+        progress.phase(f"preparing {run.task['name']}")
+        try:
+            prepared_data(run, access)
+            made.add(run.data)
+        except UserError as error:
+            outcome.refused.update({other.key: str(error) for other in runs if other.data == run.data})
+            made.add(run.data)
+
+
+def _attempt(
+    run: Run, store: Store, access: Access, options: Options, progress: Progress, retry: bool, outcome: Outcome
+) -> bool:
+    """Whether the run is settled now. False: another process holds it."""
+    if options.stop.is_set():
+        raise Interrupted
+    claim = store.claim(run.key, retry=retry)
+    if claim is None:
+        return _elsewhere(run, store, outcome)
+    with claim:
+        try:
+            record = _execute(run, claim, access, options, progress)
+        except Interrupted:
+            claim.release()
+            raise
+        except KeyboardInterrupt:
+            claim.release()
+            raise Interrupted from None
+        except UserError as error:
+            claim.release()
+            if claim.attempt == 1:
+                store.remove([run.key])  # nothing came of it, and nothing is left
+            outcome.refused[run.key] = str(error)
+            return True
+        except Exception as error:
+            line = f"{type(error).__name__}: {error}".splitlines()[0]
+            claim.fail(_failure(run, line), traceback.format_exc())
+            outcome.failed[run.key] = line
+            return True
+        if claim.publish(record):
+            outcome.finished.append(run.key)
+            return True
+    return False
+
+
+def _elsewhere(run: Run, store: Store, outcome: Outcome) -> bool:
+    state = store.state(run.key)
+    if state == "done":
+        outcome.present.append(run.key)
+    elif state == "failed":
+        outcome.failed[run.key] = _last_line(store, run.key)
+    return state in ("done", "failed")
+
+
+def _last_line(store: Store, key: str) -> str:
+    return ((store.error(key) or "").strip().splitlines() or [""])[-1]
+
+
+def _execute(run: Run, claim: Claim, access: Access, options: Options, progress: Progress) -> dict[str, Any]:
+    from bench.execute.engine import execute
+
+    return execute(run, claim.folder, claim.previous, access, options, progress)
+
+
+def _failure(run: Run, line: str) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "key": run.key,
+        "spec": dict(run.spec),
+        "request": dict(run.request),
+        "error": line,
+        "finished": time.time(),
+    }

@@ -1,0 +1,34 @@
+"""Where curves go: csv files, TensorBoard, Weights & Biases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+
+from bench.core.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.plan.run import Run
+
+
+def make_loggers(names: Sequence[str], folder: Path, run: Run) -> list[Logger]:
+    """The loggers of a run, by name; `none` is no logger."""
+    return [made for name in names if (made := _make(name, folder, run)) is not None]
+
+
+def _make(name: str, folder: Path, run: Run) -> Logger | None:
+    if name == "csv":
+        return CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1)
+    if name == "tensorboard":
+        return TensorBoardLogger(folder, name="", version="tensorboard")
+    if name == "wandb":
+        folder.mkdir(parents=True, exist_ok=True)
+        return WandbLogger(
+            project="bench", name=run.label, id=run.key[:16], save_dir=folder, config=dict(run.spec), resume="allow"
+        )
+    if name == "none":
+        return None
+    raise UserError(f"--log is {name!r}; expected csv, tensorboard, wandb or none.")

@@ -1,0 +1,1 @@
+"""Planning: from what a person typed to runs with keys. Never imports torch."""

@@ -1,0 +1,65 @@
+"""What data and weights are, for the key: their source's identity, and a digest of the bytes where they are local."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import UserError
+from bench.data.access import Access
+from bench.data.content import file_digest, folder_digest
+from bench.data.repository import resolve_revision
+from bench.data.sources import Identity, source
+
+TWIN = 1  # raise when the synthetic data change
+
+_WEIGHTS = (".safetensors", ".json", ".txt", ".model")
+
+
+def data_identity(task: Mapping[str, Any], home: Path, access: Access, twin: bool) -> Identity:
+    """The fingerprint of a task's data."""
+    if twin:
+        return Identity({"twin": TWIN, "rows": (task.get("twin") or {}).get("rows")})
+    return source(task["source"], home, access).identity()
+
+
+def weights_identity(backbone: Mapping[str, Any], home: Path | None, access: Access, twin: bool) -> Identity:
+    """The fingerprint of a backbone's weights."""
+    if twin:
+        return Identity({"twin": TWIN, "args": backbone.get("twin")})
+    library, name = backbone["library"], str(backbone.get("name"))
+    if library == "local":
+        assert home is not None
+        return Identity({"content": _content(home, access)})
+    if backbone.get("weights"):
+        if home is None:
+            raise UserError(f"The backbone {name} declares weights beside its YAML file, and has none.")
+        file = home / str(backbone["weights"])
+        if not file.is_file():
+            raise UserError(
+                f"The backbone {backbone['name']} declares weights: {backbone['weights']}, and {file} is absent."
+            )
+        return Identity({"sha256": file_digest(file, access)})
+    if library == "file":
+        return Identity({"weights": None})
+    repository = name if "/" in name or library == "transformers" else f"timm/{name}"
+    mirrored = access.mirrored("models", *repository.split("/"))
+    if mirrored is not None:
+        return Identity(
+            {"hub": repository, "content": _content(mirrored, access)}, (f"{repository} comes from a mirror",)
+        )
+    if backbone.get("revision"):
+        return Identity({"hub": repository, "revision": backbone["revision"]})
+    if library == "timm" and "/" not in name and "." not in name:
+        # A name without a tag means the default weights of the installed release of timm.
+        return Identity({"timm": name, "version": metadata.version("timm")})
+    return Identity({"hub": repository, "revision": resolve_revision("model", repository, access)})
+
+
+def _content(folder: Path, access: Access) -> str:
+    files = [path for path in folder.iterdir() if path.suffix in _WEIGHTS]
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise UserError(f"{folder} holds no .safetensors file; weights in pickled formats are not opened.")
+    return folder_digest(folder, files, access)

@@ -1,0 +1,171 @@
+"""From what a person typed to runs: the grid of methods, tasks and replicates, each with its key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bench.core.canonical import digest
+from bench.core.errors import UserError
+from bench.core.loading import source_path
+from bench.data.access import Access
+from bench.data.prepare import data_digest
+from bench.declarations.catalog import Catalog
+from bench.declarations.expressions import expand, split_arguments
+from bench.declarations.resolve import Resolved, resolve
+from bench.metrics import path as metric_path
+from bench.plan.fingerprint import data_identity, weights_identity
+from bench.plan.run import ENGINE, Run
+from bench.plan.sourcecode import digests, file_source_digest
+from bench.problems import extra_fields
+
+PRECISIONS = ("32", "bf16", "16")
+TWIN_STEPS = 8
+
+_CLASSES = {
+    "objective": ("objective",),
+    "adaptation": ("adapter", "adaptation"),
+    "head": ("head",),
+    "optimizer": ("optimizer",),
+}
+
+
+def plan(
+    arguments: Sequence[str],
+    *,
+    seeds: Iterable[int] = (0,),
+    precision: str = "32",
+    twin: bool = False,
+    catalog: Catalog | None = None,
+    access: Access | None = None,
+) -> list[Run]:
+    """The runs that arguments such as `lora,full=glue/*` and `optimizer.lr=1e-3` mean, in order, each once."""
+    catalog = catalog or Catalog.find()
+    access = access or Access.from_environment()
+    if precision not in PRECISIONS:
+        raise UserError(f"--precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
+    grid, overrides = split_arguments(arguments)
+    pairs = expand(catalog, grid)
+    runs: dict[str, Run] = {}
+    for parts, task in pairs:
+        resolved = resolve(catalog, parts, task, overrides, extra_fields)
+        for replicate in seeds:
+            run = make_run(resolved, tuple(overrides), replicate, precision, twin, access)
+            runs.setdefault(run.key, run)
+    return list(runs.values())
+
+
+def again(request: Mapping[str, Any], catalog: Catalog, access: Access) -> Run:
+    """The run that a recorded request means today."""
+    arguments = [f"{request['method']}={request['task']}", *request["overrides"]]
+    (run,) = plan(
+        arguments,
+        seeds=[request["replicate"]],
+        precision=request["precision"],
+        twin=request["twin"],
+        catalog=catalog,
+        access=access,
+    )
+    return run
+
+
+def make_run(
+    resolved: Resolved, overrides: tuple[str, ...], replicate: int, precision: str, twin: bool, access: Access
+) -> Run:
+    """One run of a resolved method and task."""
+    homes = resolved.homes
+    task = {"name": resolved.task_name, **resolved.task}
+    task = _twin_budget(task) if twin else task
+    method = {"name": resolved.method_name, **resolved.method}
+    if resolved.backbone is None:
+        raise UserError(f"{resolved.task_name} names no backbone; add task.backbone=NAME (`bench list backbones`).")
+    backbone = resolved.backbone
+    data = data_identity(task, homes["task"], access, twin)
+    weights = weights_identity(backbone, homes.get("backbone"), access, twin)
+    generator = _generator(task, homes["task"])
+    spec = {
+        "engine": ENGINE,
+        "task": _hashed_task(task, twin),
+        "method": method,
+        "backbone": _hashed_backbone(backbone, twin),
+        "data": data.fingerprint,
+        "weights": weights.fingerprint,
+        "code": {**digests(_files(method, backbone, homes)), **generator, **_metrics(task)},
+        "libraries": _libraries(method),
+        "fold": None,
+        "replicate": replicate,
+        "precision": precision,
+        "twin": twin,
+    }
+    request = {
+        "method": resolved.method_name,
+        "task": task["name"],
+        "overrides": list(overrides),
+        "replicate": replicate,
+        "fold": None,
+        "precision": precision,
+        "twin": twin,
+    }
+    prepared = data_digest(task, data.fingerprint, generator)
+    return Run(
+        key=digest(spec),
+        spec=spec,
+        request=request,
+        homes=homes,
+        source=task["source"],
+        backbone=backbone,
+        parameters=resolved.meta["backbone"].get("parameters"),
+        seconds=task["budget"].get("seconds"),
+        data=prepared,
+        provisional=data.provisional + weights.provisional,
+    )
+
+
+def _hashed_task(task: Mapping[str, Any], twin: bool) -> dict[str, Any]:
+    """The task without what does not change a run: where data lie, what only a sweep or an abort looks at.
+
+    The data's identity stands in the spec beside it.
+    """
+    dropped = {"source", *(() if twin else ("twin",))}
+    budget = {key: value for key, value in task["budget"].items() if key not in ("trials", "seconds")}
+    return {**{key: value for key, value in task.items() if key not in dropped}, "budget": budget}
+
+
+def _hashed_backbone(backbone: Mapping[str, Any], twin: bool) -> dict[str, Any]:
+    return {key: value for key, value in backbone.items() if twin or key != "twin"}
+
+
+def _twin_budget(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A twin is for trying things out: a few steps, however long the task's own budget is."""
+    budget = {key: value for key, value in task["budget"].items() if key not in ("epochs", "steps")}
+    declared = task["budget"].get("steps") or TWIN_STEPS
+    return {
+        **task,
+        "budget": {**budget, "steps": min(TWIN_STEPS, declared), "batch_size": min(8, budget["batch_size"])},
+    }
+
+
+def _files(method: Mapping[str, Any], backbone: Mapping[str, Any], homes: Mapping[str, Path]) -> list[Path]:
+    """The Python files that the declarations name."""
+    named = [("method", method.get("method"))]
+    named += [(slot, (method.get(slot) or {}).get(key)) for slot, keys in _CLASSES.items() for key in keys]
+    named.append(("backbone", backbone.get("class")))
+    return [source_path(ref, homes[slot]) for slot, ref in named if ref and ":" in ref]
+
+
+def _generator(task: Mapping[str, Any], home: Path) -> dict[str, str]:
+    reference = task["source"].get("generator")
+    return digests([source_path(reference, home)]) if reference else {}
+
+
+def _metrics(task: Mapping[str, Any]) -> dict[str, str]:
+    declared = task["metric"]
+    names = [declared] if isinstance(declared, str) else declared
+    return {f"metrics/{name}": file_source_digest(metric_path(name)) for name in names}
+
+
+def _libraries(method: Mapping[str, Any]) -> dict[str, str]:
+    """The libraries whose own code is the method."""
+    return {"peft": metadata.version("peft")} if (method.get("adaptation") or {}).get("peft") else {}

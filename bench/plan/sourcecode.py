@@ -1,0 +1,123 @@
+"""Digests of source files: what a method computes is part of what a run means.
+
+Project-local imports are followed through the syntax tree. The text is hashed with comments, docstrings and blank
+lines cut out, so that a result survives a better comment and a new Python version, and nothing else.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import tokenize
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from bench.core.errors import UserError
+from bench.core.loading import root_of
+
+
+def digests(files: Iterable[Path]) -> dict[str, str]:
+    """Name within its project (`methods/adapters/lora.py`) -> digest, for the files and all they import from there."""
+    found: dict[str, str] = {}
+    waiting = list(files)
+    while waiting:
+        path = waiting.pop()
+        root = root_of(path.parent)
+        name = f"{root.name}/{path.relative_to(root).as_posix()}"
+        if name not in found:
+            status = path.stat()
+            found[name] = _digest(path, status.st_mtime_ns, status.st_size)
+            waiting += _imported(path, root, status.st_mtime_ns, status.st_size)
+    return dict(sorted(found.items()))
+
+
+def file_source_digest(path: Path) -> str:
+    """The digest of one source file."""
+    status = path.stat()
+    return _digest(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _digest(path: Path, mtime: int, size: int) -> str:
+    return hashlib.sha256(essential(_text(path), path).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _imported(path: Path, root: Path, mtime: int, size: int) -> tuple[Path, ...]:
+    """The files of the same project that a file imports, relatively or by the project's own names."""
+    tree = _tree(_text(path), path)
+    wanted: list[Path] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            base = _base(node, path, root)
+            if base is not None:
+                wanted += [base, *(base / alias.name for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            wanted += [place for alias in node.names if (place := _own(alias.name, root)) is not None]
+    files = (candidate for place in wanted for candidate in (place.with_suffix(".py"), place / "__init__.py"))
+    return tuple(dict.fromkeys(file for file in files if file.is_file()))
+
+
+def _base(node: ast.ImportFrom, path: Path, root: Path) -> Path | None:
+    if node.level:
+        folder = path.parent
+        for _ in range(node.level - 1):
+            folder = folder.parent
+        return folder.joinpath(*(node.module or "").split(".")) if node.module else folder
+    return _own(node.module or "", root)
+
+
+def _own(module: str, root: Path) -> Path | None:
+    """The place of an absolute import that names the project's own files: `bench.methods.x`, `methods.x`."""
+    parts = module.removeprefix("bench.").split(".")
+    return root.joinpath(*parts[1:]) if parts[0] == root.name else None
+
+
+def essential(text: str, path: Path) -> str:
+    """A source text without comments, docstrings, blank lines and trailing spaces."""
+    lines = text.splitlines()
+    cuts = sorted([*_docstrings(_tree(text, path)), *_comments(text, path)], reverse=True)
+    for (low, start), (high, end) in cuts:
+        # Columns are byte offsets for the syntax tree and characters for tokens; both arrive here as characters.
+        lines[low : high + 1] = [lines[low][:start] + lines[high][end:]]
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+_Cut = tuple[tuple[int, int], tuple[int, int]]
+
+
+def _docstrings(tree: ast.Module) -> Iterator[_Cut]:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.body:
+            first = node.body[0]
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                value = first.value
+                assert value.end_lineno is not None and value.end_col_offset is not None
+                # A docstring that is alone in its body leaves `...` behind in spirit: the cut text is never run.
+                yield (value.lineno - 1, value.col_offset), (value.end_lineno - 1, value.end_col_offset)
+
+
+def _comments(text: str, path: Path) -> Iterator[_Cut]:
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield (token.start[0] - 1, token.start[1]), (token.end[0] - 1, token.end[1])
+
+
+def _tree(text: str, path: Path) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except SyntaxError as error:
+        raise UserError(f"{path} line {error.lineno} is not Python: {error.msg}.") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from None

@@ -1,0 +1,137 @@
+"""Tables: lines become columns of text. A column is one entry of a registry; no torch, no numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.aggregate import Line, suite_mean
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of text; `raw` holds the same rows as values, for --json. `notes` stand under the table."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    raw: Sequence[Mapping[str, Any]]
+    title: str = ""
+    notes: Sequence[str] = ()
+    left: int = 2  # how many first columns are text, aligned left
+
+
+@dataclass(frozen=True)
+class Column:
+    """A cost column: its header, its key in a record's cost, how a value is written."""
+
+    header: str
+    key: str
+    write: Callable[[float], str]
+
+
+def count(value: float) -> str:
+    """1234567 -> 1.23M"""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def bytes_(value: float) -> str:
+    """1234567 -> 1.2 MB"""
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= size:
+            return f"{value / size:.1f} {unit}"
+    return f"{value:.0f} B"
+
+
+def seconds(value: float) -> str:
+    """5025 -> 1h 23m"""
+    if value >= 3600:
+        return f"{int(value // 3600)}h {int(value % 3600 // 60):02d}m"
+    if value >= 60:
+        return f"{int(value // 60)}m {int(value % 60):02d}s"
+    return f"{value:.1f}s"
+
+
+COST = (
+    Column("trained", "trainable_parameters", count),
+    Column("parameters", "total_parameters", count),
+    Column("stored", "stored_bytes", bytes_),
+    Column("fit", "fit_seconds", seconds),
+    Column("s/1,000", "predict_seconds_per_1000", lambda value: f"{value:.2f}"),
+    Column("peak", "peak_bytes", bytes_),
+)
+
+
+def results(lines: Sequence[Line], title: str = "") -> Table:
+    """The table of results: every metric in per cent with its interval, the number of seeds, the cost columns."""
+    metrics = list(dict.fromkeys(name for line in lines for name in line.mean))
+    if len({line.task for line in lines}) > 1 or set(metrics) == {"score"} or len(metrics) != 2:
+        shown = ["score", *(name for name in metrics if name != "score")]
+    else:
+        shown = [name for name in metrics if name != "score"]  # one metric is the score
+    costs = [column for column in COST if any(column.key in line.cost for line in lines)]
+    header = ["task", "method", *shown, "seeds", *(column.header for column in costs), ""]
+    rows = [
+        [
+            line.task,
+            line.method,
+            *(_value(line, name) for name in shown),
+            str(line.replicates),
+            *(column.write(line.cost[column.key]) if column.key in line.cost else "" for column in costs),
+            _remark(line),
+        ]
+        for line in lines
+    ]
+    raw = [
+        {
+            "task": line.task,
+            "method": line.method,
+            "seeds": line.replicates,
+            "mean": dict(line.mean),
+            "half": dict(line.half) if line.half else None,
+            "cost": dict(line.cost),
+            "states": dict(line.states),
+            "provisional": list(line.provisional),
+        }
+        for line in lines
+    ]
+    return Table(header, rows, raw, title, _notes(lines))
+
+
+def _value(line: Line, name: str) -> str:
+    if name not in line.mean:
+        return "-"
+    mean = f"{100 * line.mean[name]:.1f}"
+    return f"{mean} ± {100 * line.half[name]:.1f}" if line.half and name in line.half else mean
+
+
+def _remark(line: Line) -> str:
+    states = [f"{number} {state}" for state, number in sorted(line.states.items())]
+    return ", ".join([*states, *(["provisional"] if line.provisional else [])])
+
+
+def _notes(lines: Sequence[Line]) -> list[str]:
+    notes = ["Metrics in per cent."]
+    if any(line.half for line in lines):
+        notes.append("± is the half width of a 95 % t interval over seeds (new seeds, same test rows).")
+    reasons = sorted({reason for line in lines for reason in line.provisional})
+    if reasons:
+        notes.append(f"provisional: {'; '.join(reasons)}.")
+    return notes
+
+
+def suites(name: str, tasks: Sequence[str], lines: Sequence[Line]) -> Table:
+    """A suite's average for each method that has every task of it."""
+    methods = list(dict.fromkeys(line.method for line in lines))
+    rows, raw = [], []
+    for method in methods:
+        mean = suite_mean(lines, tasks, method)
+        there = len({line.task for line in lines if line.method == method and line.task in tasks and line.mean})
+        rows.append([name, method, "-" if mean is None else f"{100 * mean:.1f}", f"{there} of {len(tasks)}"])
+        raw.append({"suite": name, "method": method, "average": mean, "tasks": there})
+    return Table(
+        ["suite", "method", "average", "tasks"], rows, raw, "", ["The average of a suite needs all its tasks."]
+    )

@@ -1,0 +1,1 @@
+"""Checks that a part written by anybody can be held to."""

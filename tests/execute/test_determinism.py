@@ -1,0 +1,130 @@
+"""Promise 3: randomness is a counter. The same run gives the same bits, whatever happens around it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.data.access import Access
+from bench.data.modalities import modality
+from bench.execute.engine import prepared_data
+from bench.execute.loaders import Schedule, training_loader
+from bench.execute.progress import Silent
+from bench.plan.grid import plan
+from bench.predictions import load
+from bench.store import Store
+
+from .conftest import Go
+
+RUN = ("all=toy/waves", "task.budget.epochs=2")
+
+
+def bits(store: Store, key: str, part: str = "test", candidate: str = "last") -> np.ndarray:
+    folder = store.folder(key)
+    assert folder is not None
+    return load(folder, candidate, part)["logits"]
+
+
+def test_twice_and_with_workers_gives_the_same_bits(toy: Path, go: Go) -> None:
+    store, (row,) = go(*RUN)
+    expected = bits(store, row["key"])
+    assert np.ptp(expected) > 0
+    for place, workers in enumerate((0, 1, 2)):
+        other, (again,) = go(*RUN, store=f"again{place}", workers=workers)
+        assert again["key"] == row["key"]
+        np.testing.assert_array_equal(bits(other, again["key"]), expected)
+
+
+def test_validation_does_not_shift_training(toy: Path, go: Go) -> None:
+    """With validation often, once, and without any: the last checkpoint is the same."""
+    store, (row,) = go(*RUN, "task.budget.validations=9")
+    expected = bits(store, row["key"])
+    for name, changes in (
+        ("one", ["task.budget.validations=1"]),
+        ("none", ["task.splits.val=null", "task.selection=last"]),
+    ):
+        other, (again,) = go(*RUN, *changes, store=name)
+        assert again["key"] != row["key"]
+        np.testing.assert_array_equal(bits(other, again["key"]), expected)
+
+
+class Stopper(Silent):
+    """Asks the run to stop at a step."""
+
+    def __init__(self, step: int, stop: threading.Event) -> None:
+        self.step_, self.stop, self.begun = step, stop, []
+
+    def begin(self, label: str, steps: int, done: int) -> None:
+        self.begun.append(done)
+
+    def step(self, done: int, loss: float | None, score: float | None) -> None:
+        if done == self.step_:
+            self.stop.set()
+
+
+@pytest.mark.parametrize("step", [1, 5, 9, 13])
+def test_a_stopped_run_goes_on_to_the_same_bits(toy: Path, go: Go, step: int) -> None:
+    """Stopped in the middle of an epoch, at its end, and at a validation; 9 steps an epoch, 18 in all."""
+    store, (row,) = go(*RUN)
+    stop = threading.Event()
+    other, (queued,) = go(*RUN, store="stopped", stop=stop, progress=Stopper(step, stop))
+    assert queued["state"] == "queued"
+    assert queued["outcome"].interrupted
+    watcher = Stopper(-1, threading.Event())
+    other, (done,) = go(*RUN, store="stopped", progress=watcher)
+    assert watcher.begun == [step]
+    assert done["state"] == "done"
+    for candidate in ("last", "best"):
+        if (store.folder(row["key"]) / "predictions" / f"{candidate}.test.safetensors").exists():  # type: ignore[operator]
+            np.testing.assert_array_equal(
+                bits(other, done["key"], "test", candidate), bits(store, row["key"], "test", candidate)
+            )
+    one, two = store.record(row["key"]), other.record(done["key"])
+    assert one is not None
+    assert two is not None
+    assert one["history"] == two["history"]
+    assert one["selection"] == two["selection"]
+
+
+def batches(method: str, workers: int = 0, replicate: int = 0) -> list[dict[str, Any]]:
+    (run,) = plan([f"{method}=toy/waves"], seeds=[replicate], access=Access.from_environment())
+    prepared = prepared_data(run, Access.from_environment())
+    pool = prepared.pool(run.replicate)
+    schedule = Schedule(pool["train"], run.task["name"], run.replicate, 8)
+
+    def encoder(raw: Any) -> Any:
+        return np.array(raw)
+
+    loader = training_loader(
+        pool["train"], modality("image"), encoder, run.task, run.replicate, schedule, 20, 1, 0, workers
+    )
+    return list(loader)
+
+
+def test_two_methods_see_identical_batches(toy: Path) -> None:
+    for one, two in zip(batches("all"), batches("scaled"), strict=True):
+        assert one["ids"].tolist() == two["ids"].tolist()
+        np.testing.assert_array_equal(one["inputs"], two["inputs"])
+    first, second = batches("all")[0], batches("all", replicate=1)[0]
+    assert first["ids"].tolist() != second["ids"].tolist()
+
+
+def test_every_row_is_seen_once_an_epoch_in_even_batches(toy: Path) -> None:
+    epoch = batches("all")[:9]
+    ids = [int(one) for batch in epoch for one in batch["ids"]]
+    assert len(ids) == len(set(ids)) == 72
+    assert {len(batch["ids"]) for batch in epoch} == {8}
+
+
+def test_micro_batches_make_the_same_step(toy: Path, go: Go) -> None:
+    """The key is the same and so is the result, within rounding, where nothing is drawn per row and no statistics are."""
+    arguments = ("scaled=toy/waves", "task.budget.epochs=2")
+    store, (row,) = go(*arguments)
+    other, (again,) = go(*arguments, store="micro", micro_batch=3)
+    assert again["key"] == row["key"]
+    whole, cut = bits(store, row["key"]), bits(other, again["key"])
+    assert np.abs(whole - cut).max() < 0.2 * np.abs(whole).max()

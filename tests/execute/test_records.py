@@ -1,0 +1,115 @@
+"""What a record holds, and that what it says can be derived from what it keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bench.api import rescore
+from bench.core.files import read_json
+from bench.data.access import Access
+from bench.execute.engine import build, restore, work_backbone
+from bench.execute.evaluate import predict_part
+from bench.plan.grid import plan
+from bench.predictions import load, parts
+from bench.problems import problem_of
+
+from .conftest import Go
+
+
+@pytest.mark.parametrize("task", ["toy/waves", "toy/angle"])
+def test_predictions_scored_again_give_the_recorded_metrics(toy: Path, go: Go, task: str) -> None:
+    store, (row,) = go(f"all={task}")
+    event = rescore(store, row["key"], Access.from_environment())
+    assert event["values"] == row["scores"]
+    assert event["count"] == 2
+
+
+def test_sealed_labels_are_made_again_when_the_cache_is_gone(
+    toy: Path, go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, (row,) = go("all=toy/waves", "task.budget.steps=2")
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "new"))
+    assert rescore(store, row["key"], Access.from_environment())["values"] == row["scores"]
+
+
+def test_the_kept_state_gives_the_kept_predictions(toy: Path, go: Go) -> None:
+    store, (row,) = go("all=toy/waves")
+    (run,) = plan(["all=toy/waves"], access=Access.from_environment())
+    folder = store.folder(row["key"])
+    assert folder is not None
+    method = restore(run, folder, Access.from_environment())
+    from bench.execute.engine import prepared_data
+
+    (test,) = prepared_data(run, Access.from_environment()).tests()
+    again = predict_part(method, test, "32")
+    kept = load(folder, row["selection"]["candidate"], "test")
+    np.testing.assert_array_equal(again["logits"], kept["logits"])
+    np.testing.assert_array_equal(again["ids"], kept["ids"])
+
+
+def test_a_record_says_what_it_was_and_cost(toy: Path, go: Go) -> None:
+    store, (row,) = go("scaled=toy/waves")
+    record = store.record(row["key"])
+    assert record is not None
+    assert record["schema"] == 1
+    assert record["cost"]["trainable_parameters"] == 16 + 16 + 16 * 3 + 3
+    assert record["cost"]["total_parameters"] > record["cost"]["trainable_parameters"]
+    assert record["cost"]["stored_bytes"] == (store.folder(row["key"]) / "trained.safetensors").stat().st_size  # type: ignore[operator]
+    assert record["data"]["rows"] == {"train": 72, "val": 24, "test": 96}
+    assert {entry["step"] for entry in record["history"]} == {9, 18, 27}
+    assert record["selection"]["rule"] == "val"
+    assert record["provenance"]["versions"]["torch"]
+    assert record["provenance"]["determinism"] == "bitwise at equal threads"
+    values = [one["score"] for one in record["history"]]
+    assert record["selection"]["value"] == max(values)
+    assert (store.folder(row["key"]) / "log" / "metrics.csv").read_text().count("\n") > 3  # type: ignore[operator]
+
+
+def test_only_what_is_trained_is_kept(toy: Path, go: Go) -> None:
+    store, rows = go("scaled,all=toy/waves", "task.budget.steps=2")
+    kept = {row["method"]: set(load_file(store.folder(row["key"]) / "trained.safetensors")) for row in rows}  # type: ignore[operator]
+    assert kept["scaled"] == {
+        "head.linear.weight",
+        "head.linear.bias",
+        "adaptation.adapters.0.scale",
+        "adaptation.adapters.1.scale",
+    }
+    assert "backbone.network.norm.running_mean" in kept["all"]
+    assert "backbone.network.stem.weight" in kept["all"]
+
+
+def test_frozen_normalisation_keeps_its_statistics(toy: Path) -> None:
+    for name, moves in (("scaled", False), ("all", True)):
+        (run,) = plan([f"{name}=toy/waves"], access=Access.from_environment())
+        method = build(run, work_backbone(run, Access.from_environment()), problem_of(run.task), 3)
+        method.train()
+        before = method.backbone.network.norm.running_mean.clone()  # type: ignore[union-attr,operator]
+        method(torch.randint(0, 255, (8, 1, 8, 8), dtype=torch.uint8))
+        assert (not torch.equal(before, method.backbone.network.norm.running_mean)) is moves  # type: ignore[union-attr,arg-type]
+
+
+def test_methods_start_from_the_same_head(toy: Path) -> None:
+    heads = []
+    for name in ("all", "scaled"):
+        (run,) = plan([f"{name}=toy/waves"], access=Access.from_environment())
+        heads.append(
+            build(run, work_backbone(run, Access.from_environment()), problem_of(run.task), 3).head.state_dict()
+        )
+    assert torch.equal(heads[0]["linear.weight"], heads[1]["linear.weight"])
+
+
+def test_both_candidates_are_predicted(toy: Path, go: Go) -> None:
+    store, (row,) = go("all=toy/waves", "optimizer.lr=0.05", "task.budget.validations=27")
+    folder = store.folder(row["key"])
+    assert folder is not None
+    record = store.record(row["key"])
+    assert record is not None
+    candidates = {one["name"] for one in read_json(folder / "selection.json")["considered"]}
+    for name in candidates:
+        assert parts(folder, name) == ["test", "val"]
+    assert "last" in candidates

@@ -1,0 +1,11 @@
+"""Slow on purpose, so that a test can interrupt it."""
+
+import time
+
+from bench.execute.objective import Objective
+
+
+class Slow(Objective):
+    def forward(self, method, batch):
+        time.sleep(self.seconds)
+        return super().forward(method, batch)
