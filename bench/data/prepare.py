@@ -250,12 +250,9 @@ def equal_contents(prepared: Prepared, replicate: int) -> dict[str, int]:
     import numpy as np
 
     hashes: dict[str, NDArray[np.uint64]] = {}
+    slices = splitting.slices_for_pool(prepared.task["splits"])
     for name, part in prepared.pool(replicate).items():
-        ((split),) = [
-            split
-            for split in prepared.meta["pools"]
-            if splitting.slices_for_pool(prepared.task["splits"])[name].split == split
-        ]
+        split = slices[name].split
         hashes[name] = np.load(prepared.folder / f"pool-{split}" / "content.npy")[part.rows]
     for name in prepared.meta["tests"]:
         hashes[name] = np.load(prepared.folder / name / "content.npy")

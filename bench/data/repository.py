@@ -55,6 +55,7 @@ def snapshot(kind: str, name: str, revision: str | None, access: Access, pattern
                 revision=revision,
                 allow_patterns=patterns,
                 local_files_only=access.offline,
+                cache_dir=_hub_cache(),
             )
         )
     except LocalEntryNotFoundError as error:

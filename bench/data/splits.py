@@ -88,8 +88,8 @@ def positions_for_test(task: str, splits: Mapping[str, Any], sizes: Mapping[str,
         if taken[part.split][low:high].any():
             shared = int(taken[part.split][low:high].sum())
             raise UserError(
-                f"{task}: splits.{name} and splits.test share {shared} rows of {part.split!r}; a selection made on test "
-                f"rows is worth nothing, so take {name} from rows that are not tested on."
+                f"{task}: splits.{name} and splits.test share {shared} rows of {part.split!r}; a selection made on "
+                f"test rows is worth nothing, so take {name} from rows that are not tested on."
             )
         if seen[part.split][low:high].any():
             raise UserError(f"{task}: splits.train and splits.val share rows of {part.split!r}.")

@@ -142,7 +142,7 @@ TASK = Field(
                 "epochs": Field("integer", low=1),
                 "steps": Field("integer", low=1),
                 "batch_size": Field("integer", low=1, default=32),
-                "validations": Field("integer", low=0, default=10),
+                "validations": Field("integer", low=1, default=10),
                 "seconds": Field("number", above=0),
                 "trials": Field("integer", low=1),
             },

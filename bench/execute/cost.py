@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -29,10 +30,8 @@ def reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
-    try:
+    with contextlib.suppress(OSError):  # the peak then is the process's, since its start
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass  # the peak then is the process's, since its start
 
 
 def peak_bytes(device: torch.device) -> int | None:

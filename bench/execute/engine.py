@@ -27,7 +27,7 @@ from bench.execute.backbones import Backbone, Origin, make_backbone
 from bench.execute.data import Data
 from bench.execute.evaluate import PRECISIONS, predict_part
 from bench.execute.loaders import Schedule, training_loader
-from bench.execute.logs import make_loggers
+from bench.execute.logs import closing, make_loggers
 from bench.execute.method import Blueprint, Method, drawn
 from bench.execute.options import Options
 from bench.execute.progress import Progress
@@ -93,8 +93,9 @@ def execute(
     progress.begin(run.label, steps, done)
     if method.adaptation.calibration_batches and data.resume is None:
         _calibrate(method, data)
-    with _on(device, method):
-        method.fit(data, _trainer(work, watch, steps, _micro(work, schedule)))
+    trainer = _trainer(work, watch, steps, _micro(work, schedule))
+    with _on(device, method), closing(trainer.loggers):
+        method.fit(data, trainer)
     method.to(device)
     candidates = _predict(work, method, watch, pool.get("val"), steps)
     return _record(work, method, watch, candidates, steps)
@@ -185,7 +186,7 @@ def _checkpoint(folder: Path, previous: Path | None) -> tuple[Path | None, int]:
 
 def _watch(work: Work, steps: int, val: Part | None) -> Watch:
     budget = work.task["budget"]
-    validations = min(steps, int(budget.get("validations") or 1))
+    validations = min(steps, int(budget["validations"]))
     options = work.options
     return Watch(
         work.folder,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
 def make_loggers(names: Sequence[str], folder: Path, run: Run) -> list[Logger]:
     """The loggers of a run, by name; `none` is no logger."""
     return [made for name in names if (made := _make(name, folder, run)) is not None]
+
+
+@contextmanager
+def closing(loggers: Sequence[Logger]) -> Iterator[None]:
+    """End each logger's own run when the fit ends, or the next run of a grid would write into it."""
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish(quiet=True)
 
 
 def _make(name: str, folder: Path, run: Run) -> Logger | None:

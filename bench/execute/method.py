@@ -94,7 +94,9 @@ class Method(LightningModule):
         """The objective's loss plus the adaptation's penalty."""
         loss: Tensor = self.objective(self, batch)
         penalty = self.adaptation.penalty()
-        return loss if penalty is None else torch.add(loss, penalty)
+        if penalty is not None:
+            loss = loss + penalty
+        return loss
 
     def fit(self, data: Data, trainer: Trainer) -> None:
         """Train. Override for closed-form methods and for those that train several members."""
@@ -153,7 +155,7 @@ class Method(LightningModule):
         return own + [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]
 
     def train(self, mode: bool = True) -> Method:
-        """Training mode. A backbone in which nothing moves, and normalisation whose weights are frozen, stay as at test."""
+        """Training mode. A backbone in which nothing moves, and frozen normalisation, stay as in prediction."""
         super().train(mode)
         if mode and hasattr(self, "backbone"):
             if not any(parameter.requires_grad for parameter in self.backbone.parameters()) and not self._adapters():

@@ -6,18 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from bench.execute.adapters.adapter import check_params
+
 if TYPE_CHECKING:
     from bench.execute.loaders import Batch
     from bench.execute.method import Method
 
 
 class Objective(nn.Module):
-    """The problem's standard loss. A variant overrides `forward`; its `params` arrive as keyword arguments."""
+    """The problem's standard loss. A variant overrides `forward`, and `setup` to take its declared params."""
 
     def __init__(self, **params: Any) -> None:
         super().__init__()
-        for name, value in params.items():
-            setattr(self, name, value)
+        check_params(type(self).__name__, self.setup, params)
+        self.setup(**params)
+
+    def setup(self) -> None:
+        """Take the declared params; the standard loss has none."""
 
     def forward(self, method: Method, batch: Batch) -> Tensor:
         """The mean loss of a batch of `inputs` and `labels`."""

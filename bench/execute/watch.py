@@ -109,7 +109,8 @@ class Watch(Callback):
     def _validate(self, trainer: Trainer, method: Method) -> None:
         from safetensors.torch import save_file
 
-        assert self._val is not None and self._val.labels is not None
+        assert self._val is not None
+        assert self._val.labels is not None
         predictions = predict_part(method, self._val, self._precision)
         values = measure(self._metrics, predictions, self._val.labels, method.blueprint.problem.classes())
         self.history.append({"step": self._done, **values})

@@ -1,4 +1,4 @@
-"""Matthews correlation of predicted and true classes (Matthews 1975; its generalisation to several by Gorodkin 2004)."""
+"""Matthews correlation of predicted and true classes (Matthews 1975; for several, Gorodkin 2004)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def compute(predictions: Mapping[str, NDArray[Any]], labels: NDArray[Any], classes: int | None) -> float:
-    """In -1..1; 0 where all predictions, or all labels, are one class. A row with nan counts as the next class, wrongly."""
+    """In -1..1; 0 where all predictions, or all labels, are one class. A row with nan counts as a wrong class."""
     from torchmetrics.functional.classification import multiclass_matthews_corrcoef
 
     found, truth = chosen(predictions, labels)
     count = int(classes or 2)
     found[found < 0] = (truth[found < 0] + 1) % count
-    if found.unique().numel() == 1 or truth.unique().numel() == 1:
+    if bool((found == found[0]).all()) or bool((truth == truth[0]).all()):
         return 0.0
     return float(multiclass_matthews_corrcoef(found, truth, num_classes=count))
 

@@ -81,6 +81,8 @@ def make_run(
     method = {"name": resolved.method_name, **resolved.method}
     if resolved.backbone is None:
         raise UserError(f"{resolved.task_name} names no backbone; add task.backbone=NAME (`bench list backbones`).")
+    if task["selection"] == "val" and task["splits"].get("val") is None:
+        raise UserError(f"{resolved.task_name} selects on val and has no splits.val; declare it, or selection: last.")
     backbone = resolved.backbone
     data = data_identity(task, homes["task"], access, twin)
     weights = weights_identity(backbone, homes.get("backbone"), access, twin)

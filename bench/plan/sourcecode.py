@@ -78,9 +78,8 @@ def _own(module: str, root: Path) -> Path | None:
 def essential(text: str, path: Path) -> str:
     """A source text without comments, docstrings, blank lines and trailing spaces."""
     lines = text.splitlines()
-    cuts = sorted([*_docstrings(_tree(text, path)), *_comments(text, path)], reverse=True)
+    cuts = sorted([*_docstrings(_tree(text, path), lines), *_comments(text)], reverse=True)
     for (low, start), (high, end) in cuts:
-        # Columns are byte offsets for the syntax tree and characters for tokens; both arrive here as characters.
         lines[low : high + 1] = [lines[low][:start] + lines[high][end:]]
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
@@ -88,7 +87,12 @@ def essential(text: str, path: Path) -> str:
 _Cut = tuple[tuple[int, int], tuple[int, int]]
 
 
-def _docstrings(tree: ast.Module) -> Iterator[_Cut]:
+def _docstrings(tree: ast.Module, lines: list[str]) -> Iterator[_Cut]:
+    """Where docstrings stand. The tree counts columns in bytes of UTF-8, a cut in characters."""
+
+    def place(line: int, column: int) -> tuple[int, int]:
+        return line - 1, len(lines[line - 1].encode()[:column].decode())
+
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.body:
             first = node.body[0]
@@ -98,12 +102,12 @@ def _docstrings(tree: ast.Module) -> Iterator[_Cut]:
                 and isinstance(first.value.value, str)
             ):
                 value = first.value
-                assert value.end_lineno is not None and value.end_col_offset is not None
-                # A docstring that is alone in its body leaves `...` behind in spirit: the cut text is never run.
-                yield (value.lineno - 1, value.col_offset), (value.end_lineno - 1, value.end_col_offset)
+                assert value.end_lineno is not None
+                assert value.end_col_offset is not None
+                yield place(value.lineno, value.col_offset), place(value.end_lineno, value.end_col_offset)
 
 
-def _comments(text: str, path: Path) -> Iterator[_Cut]:
+def _comments(text: str) -> Iterator[_Cut]:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             yield (token.start[0] - 1, token.start[1]), (token.end[0] - 1, token.end[1])

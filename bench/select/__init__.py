@@ -1,4 +1,4 @@
-"""Selection: which checkpoint of a run counts, decided from validation alone and written before any test label is read."""
+"""Selection: which checkpoint of a run counts, decided from validation alone, before any test label is read."""
 
 from __future__ import annotations
 

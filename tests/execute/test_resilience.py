@@ -116,7 +116,7 @@ def test_a_person_s_mistake_leaves_nothing_behind(toy: Path, go: Go) -> None:
 
 
 def test_a_finished_run_is_not_run_again(toy: Path, go: Go) -> None:
-    store, (row,) = go("all=toy/waves", "task.budget.steps=2")
+    _, (row,) = go("all=toy/waves", "task.budget.steps=2")
     _, (again,) = go("all=toy/waves", "task.budget.steps=2")
     assert again["at"] == row["at"]
     assert again["outcome"].finished == []

@@ -26,6 +26,11 @@ class Thing:
 
 def alone():
     """Only a docstring."""
+
+
+def same_line():
+    """Ünäuffällig."""; x = 1  # noqa
+    return x
 '''
 
 
@@ -42,6 +47,7 @@ def test_comments_docstrings_and_blank_lines_do_not_count(tmp_path: Path) -> Non
     assert "About" not in bare
     assert "# but" not in bare
     assert '"not # a comment"' in bare
+    assert "; x = 1" in bare
     for old, new in (
         ("# the library", "# of mathematics"),
         ("About the method.", "Another text, ä, longer than before."),

@@ -36,7 +36,8 @@ def command(name: str, store: str | None, as_json: bool) -> None:
         )
         return
     click.echo(printable(f"{kind} {name}"))
-    click.echo(printable(f"declared in {_short(declaration.path)} ({declaration.origin})\n"))
+    click.echo(printable(f"declared in {_short(declaration.path)} ({declaration.origin})"))
+    click.echo()
     click.echo(_yaml(declaration.body))
 
 

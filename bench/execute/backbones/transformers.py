@@ -29,7 +29,7 @@ class TextEncoder:
 
 
 class TransformersBackbone(Backbone):
-    """`pool`: mean over tokens, the first token (cls), or the model's own pooler (default)."""
+    """`pool`: mean over tokens, the first token (cls), or the model's own pooler (default; without one, cls)."""
 
     _tokenizer: Any
 
@@ -38,7 +38,7 @@ class TransformersBackbone(Backbone):
     ) -> None:
         super().__init__(network, int(network.config.hidden_size), encoder, groups)
         if pool == "default" and getattr(network, "pooler", None) is None:
-            raise UserError("This backbone has no pooler of its own; declare pool: mean or pool: cls.")
+            pool = "cls"
         if pool != "default" and getattr(network, "pooler", None) is not None:
             network.pooler = None  # weights that would never be used, trained or counted
         self._pool = pool
@@ -82,12 +82,19 @@ def _published(origin: Origin) -> tuple[Any, Any]:
     args = dict(origin.declared.get("args") or {})
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        network = AutoModel.from_pretrained(
-            folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **args
+        network, loading = AutoModel.from_pretrained(
+            folder,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **args,
         )
     except Exception as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"transformers cannot open {folder}: {line}") from None
+    if any("pooler" in name for name in loading["missing_keys"]):
+        network.pooler = None  # it was never trained
     return network, tokenizer
 
 

@@ -1,8 +1,9 @@
 """An adapter with one number per output."""
 
 import torch
-from bench.execute.adapters import Adapter
 from torch import nn
+
+from bench.execute.adapters import Adapter
 
 from .helper import rows
 

@@ -6,6 +6,9 @@ from bench.execute.objective import Objective
 
 
 class Slow(Objective):
+    def setup(self, seconds=0.05):
+        self.seconds = seconds
+
     def forward(self, method, batch):
         time.sleep(self.seconds)
         return super().forward(method, batch)
