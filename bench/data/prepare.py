@@ -195,7 +195,7 @@ def _write(
         if part in missing:
             continue
         low, high = where.bounds(len(rows[where.split]))
-        chosen = orders[where.split][low:high]
+        chosen = np.sort(orders[where.split][low:high])  # kept in published order
         _inputs(kept, rows[where.split], task, chosen, folder / part)
         np.save(vault / f"{part}.ids.npy", chosen)
         np.save(vault / f"{part}.labels.npy", labels[where.split][chosen])

@@ -115,7 +115,8 @@ class Method(LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Micro-batch losses are weighted by their rows, so that a step means the same however it is cut."""
         self.adaptation.context(batch)
-        return self.loss(batch) * (batch["share"] * self.trainer.accumulate_grad_batches)
+        weighted: Tensor = self.loss(batch) * (batch["share"] * self.trainer.accumulate_grad_batches)
+        return weighted
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         """Dropout and whatever else is drawn in a step depends on the step alone."""

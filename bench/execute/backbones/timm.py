@@ -21,7 +21,9 @@ class TimmBackbone(Backbone):
     _std: Tensor
 
     def __init__(self, network: nn.Module, groups: dict[str, list[str]], config: dict[str, Any]) -> None:
-        super().__init__(network, int(network.num_features), ImageEncoder(), groups)  # type: ignore[arg-type]
+        # What a network without its classifier gives: in some, a hidden layer of the head follows the features.
+        dim: Any = getattr(network, "head_hidden_size", None) or network.num_features
+        super().__init__(network, int(dim), ImageEncoder(), groups)
         self._config = config
         pretrained: dict[str, Any] = dict(network.pretrained_cfg)  # type: ignore[arg-type]
         self._channels = int(config.get("in_chans") or pretrained.get("input_size", (3,))[0])
