@@ -92,12 +92,13 @@ def run(
 
     Raises UserError for a mistake in the request; a method's own failure is a row with `state` "failed".
     """
-    from bench.execute.options import Options
+    from bench.execute.options import Options, check
 
+    options = Options(device=device, workers=workers, threads=threads, micro_batch=micro_batch, log=tuple(log))
+    check(options)
     access = Access.from_environment(offline)
     runs = plan_runs(arguments, seeds=_seeds(seeds), precision=precision, twin=twin, access=access)
     opened = Store.open(store_path(store))
-    options = Options(device=device, workers=workers, threads=threads, micro_batch=micro_batch, log=tuple(log))
     outcome = carry_out(runs, opened, access, options, retry=retry)
     if outcome.refused:
         raise UserError(next(iter(outcome.refused.values())))

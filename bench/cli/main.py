@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 
-from bench.core.errors import UserError
+from bench.core.errors import Interrupted, UserError, nearest
 from bench.core.printable import printable
 
 COMMANDS = {
@@ -35,8 +37,29 @@ Examples:
 """
 
 
+class _Closed(Exception):
+    """Whoever read the output has closed it (`bench list | head`)."""
+
+
+@contextlib.contextmanager
+def _open_output() -> Iterator[None]:
+    """Name a closed pipe before click does: click would exit with 1, which says that a run failed."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise _Closed from None
+
+
 class Lazy(click.Group):
     """Imports a command's module when the command is asked for."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        with _open_output():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _open_output():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -55,9 +78,7 @@ class Lazy(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from bench.core.errors import nearest
-
-            raise click.UsageError(f"bench has no command {args[0]!r}.{nearest(args[0], COMMANDS)}")
+            raise click.UsageError(f"bench has no command {args[0]!r}.{nearest(args[0], COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -74,17 +95,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         _complain(str(error))
         sys.exit(2)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        sys.exit(2)
     except click.ClickException as error:
-        hint = f" See {error.ctx.command_path} --help." if isinstance(error, click.UsageError) and error.ctx else ""
-        _complain(error.format_message() + hint)
+        _complain(_usage(error))
         sys.exit(2)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt, Interrupted):
+        _complain("stopped.")
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except _Closed:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno is None or error.filename is None:
+            raise  # no file's fault
+        _complain(f"{os.fsdecode(error.filename)}: {error.strerror}.")
+        sys.exit(2)
+
+
+def _usage(error: click.ClickException) -> str:
+    """A click error as one sentence, with the nearest legal word and where to read on."""
+    text = error.format_message()
+    if not isinstance(error, click.UsageError) or error.ctx is None:
+        return text
+    kind = error.param.type if isinstance(error, click.BadParameter) and error.param is not None else None
+    if isinstance(kind, click.Choice):
+        words = text.split("'")
+        text += nearest(words[words.index(" is not one of ") - 1], kind.choices) if " is not one of " in words else ""
+    return f"{text} See {error.ctx.command_path} --help."
 
 
 def _complain(text: str) -> None:

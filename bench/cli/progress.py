@@ -22,13 +22,13 @@ class Shown:
         self._console = Console(file=sys.stderr, highlight=False)
         self._live = self._console.is_terminal
         self._bars = Bars(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # labels hold brackets
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self._console,
             transient=True,
             disable=not self._live,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 import types
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from bench.core.canonical import digest
 from bench.core.errors import UserError, nearest
 
-ROOTS = ("methods", "tasks")
+ROOTS = ("methods", "tasks", "metrics")
 
 
 def load(reference: str, home: Path) -> Any:
@@ -23,11 +24,25 @@ def load(reference: str, home: Path) -> Any:
     """
     stem, _, name = reference.partition(":")
     path = source_path(reference, home)
-    module = importlib.import_module(f"{_package(root_of(home))}.{_dotted(home, stem)}")
+    try:
+        module = importlib.import_module(f"{_package(root_of(home))}.{_dotted(home, stem)}")
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(_unimportable(path, error)) from error
     if not hasattr(module, name):
         public = [word for word in vars(module) if not word.startswith("_")]
         raise UserError(f"{path} has no {name}, which {reference!r} names.{nearest(name, public)}")
     return getattr(module, name)
+
+
+def _unimportable(path: Path, error: Exception) -> str:
+    """What went wrong while a file was imported, and where in the project: a mistake to mend, not a result."""
+    root = str(root_of(path.parent))
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(root)]
+    said = next(iter(str(error).splitlines()), "")
+    where = f" (line {own[-1].lineno} of {own[-1].filename})" if own and not isinstance(error, SyntaxError) else ""
+    return f"{path} cannot be imported: {type(error).__name__}: {said}{where}."
 
 
 def source_path(reference: str, home: Path) -> Path:
@@ -41,7 +56,7 @@ def source_path(reference: str, home: Path) -> Path:
 
 
 def root_of(home: Path) -> Path:
-    """The `methods` or `tasks` folder that `home` lies in."""
+    """The `methods`, `tasks` or `metrics` folder that `home` lies in."""
     for folder in (home, *home.parents):
         if folder.name in ROOTS:
             return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from errno import EACCES
 from pathlib import Path
 
 from bench.core.errors import UserError
@@ -40,6 +41,8 @@ class Access:
         folder = self.cache.joinpath(*parts)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(EACCES, os.strerror(EACCES))
         except OSError as error:
             raise UserError(
                 f"The cache {self.cache} cannot be written ({error.strerror}); set BENCH_CACHE to a folder that can."

@@ -68,6 +68,17 @@ def source_splits(splits: Mapping[str, Any]) -> list[str]:
     return sorted({part.split for part in slices})
 
 
+def twin_splits(splits: Mapping[str, Any]) -> dict[str, Any]:
+    """The splits of a twin: as declared, but slices of one split that are counted in rows become quarters of it."""
+    pool = slices_for_pool(splits)
+    bounds = [bound for part in pool.values() for bound in (part.low, part.high)]
+    in_rows = any(bound is not None and not bound.endswith("%") for bound in bounds)
+    if not in_rows or len(pool) < 2 or pool["train"].split != pool["val"].split:
+        return dict(splits)
+    name = pool["train"].split
+    return {**splits, "train": f"{name}[25%:]", "val": f"{name}[:25%]"}
+
+
 def base_order(task: str, split: str, shuffle: str, strata: NDArray[np.int64]) -> NDArray[np.int64]:
     """The order in which positions of a published split are counted; the same for every replicate."""
     return _permuted(shuffle, strata, ("split", task, split, None))
@@ -85,6 +96,8 @@ def positions_for_test(task: str, splits: Mapping[str, Any], sizes: Mapping[str,
     seen: dict[str, NDArray[np.bool_]] = {name: np.zeros(size, dtype=bool) for name, size in sizes.items()}
     for name, part in slices_for_pool(splits).items():
         low, high = part.bounds(sizes[part.split])
+        if low == high:
+            raise UserError(f"{task}: splits.{name} leaves no rows of {part.split!r}, which has {sizes[part.split]}.")
         if taken[part.split][low:high].any():
             shared = int(taken[part.split][low:high].sum())
             raise UserError(

@@ -203,6 +203,8 @@ def _watch(work: Work, steps: int, val: Part | None) -> Watch:
 
 
 def _trainer(work: Work, watch: Watch, steps: int, micro: int) -> Trainer:
+    # Lightning's notices are for people who write its loops by hand; errors still come through.
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     clip = (work.run.spec["method"].get("optimizer") or {}).get("clip")
     return Trainer(
         accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[work.device.type],
@@ -226,12 +228,8 @@ def _trainer(work: Work, watch: Watch, steps: int, micro: int) -> Trainer:
 
 @contextmanager
 def _on(device: torch.device, method: Method) -> Iterator[None]:
-    """Put the method on its device; what is drawn inside does not reach the process's own random state.
-
-    Lightning's notices are for people who write its loops by hand; errors still come through.
-    """
+    """Put the method on its device; what is drawn inside does not reach the process's own random state."""
     devices = [device] if device.type == "cuda" else []
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         method.to(device)

@@ -22,17 +22,19 @@ def export(run: Run, folder: Path, target: Path, access: Access, adapter: bool =
     if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
         raise UserError(f"{target} exists and is not empty; name a new folder.")
     method = restore(run, folder, access)
+    if not adapter and not method.adaptation.mergeable:
+        raise UserError(f"{run.request['method']} depends on the input and cannot be merged; export with --adapter.")
     target.mkdir(parents=True, exist_ok=True)
     if adapter:
         if not method.adaptation.save_adapter(target, str(run.backbone.get("name") or "")):
             save_file(method.trained_state(), target / "trained.safetensors")
     else:
-        if not method.adaptation.mergeable:
-            raise UserError(
-                f"{run.request['method']} depends on the input and cannot be merged; export with --adapter."
-            )
         method.adaptation.merge()
-        method.backbone.save(target)
+        try:
+            method.backbone.save(target)
+        except UserError:
+            target.rmdir()
+            raise
     head = {name: tensor.detach().contiguous() for name, tensor in method.head.state_dict().items()}
     save_file(head, target / "head.safetensors")
     labels = {key: run.task[key] for key in ("classes", "range", "inputs", "image", "text") if key in run.task}

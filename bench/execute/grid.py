@@ -41,7 +41,7 @@ def run_all(
     outcome = Outcome()
     waiting = _open(runs, store, outcome, retry)
     if waiting:
-        _prepare(waiting, access, progress, outcome)
+        _prepare(waiting, access, options, progress, outcome)
     waiting = [run for run in waiting if run.key not in outcome.refused]
     for run in waiting:
         store.enqueue(run.key, dict(run.spec), dict(run.request))
@@ -72,11 +72,12 @@ def _open(runs: Sequence[Run], store: Store, outcome: Outcome, retry: bool) -> l
     return waiting
 
 
-def _prepare(runs: Sequence[Run], access: Access, progress: Progress, outcome: Outcome) -> None:
+def _prepare(runs: Sequence[Run], access: Access, options: Options, progress: Progress, outcome: Outcome) -> None:
     """Read every task's data before anything is claimed: what a person must mend is said before hours are spent."""
     progress.phase("loading torch and lightning")
-    from bench.execute.engine import prepared_data
+    from bench.execute.engine import choose_device, prepared_data
 
+    choose_device(options.device)  # a device that is not there is one mistake, not one for each run
     made: set[str] = set()
     for run in runs:
         if run.data in made:

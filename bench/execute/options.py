@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass, field
 
 from bench.core.errors import UserError, nearest
 
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
 LOGGERS = ("csv", "tensorboard", "wandb", "none")
 
 
@@ -29,6 +31,8 @@ def check(options: Options) -> None:
     for name in options.log:
         if name not in LOGGERS:
             raise UserError(f"--log is {name!r}; expected {', '.join(LOGGERS)}.{nearest(name, LOGGERS)}")
+    if not _DEVICE.fullmatch(options.device):
+        raise UserError(f"--device is {options.device!r}; expected auto, cpu, cuda, cuda:N or mps.")
     for flag, value, least in (
         ("--workers", options.workers, 0),
         ("--threads", options.threads, 1),

@@ -1,7 +1,13 @@
 """Metrics: functions of saved predictions. One file per metric; its digest is part of a run's key.
 
-Every metric is computed by torchmetrics in float64, on the CPU, from all predictions at once: it depends neither on
-their order nor on how they were batched. Degenerate input has a stated value, never nan.
+A metric sees all predictions of a part at once, on the CPU, so that it depends neither on how they were
+batched nor, beyond the last digits of a sum, on their order. What could be undefined has a stated value,
+never nan:
+
+- A row with a logit that is not finite is wrong: it counts as a prediction of the class after the true one.
+- A correlation is -1, the worst, where a predicted value is not finite: that run diverged.
+- A correlation is 0 for one row or a constant column, as is Matthews' where either side is of a single class.
+- No rows, or arrays of another problem or another number of classes, are a UserError.
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ Compute = Callable[[Mapping[str, "NDArray[Any]"], "NDArray[Any]", "int | None"],
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: raise `version` when a value it gives changes. `range` is its natural unit, `higher` what is better.
+    """A metric. `range` is its natural unit; `higher` is better; `version` is raised when a value changes.
 
     `compute(predictions, labels, classes)` reads `logits` (N, classes) or `values` (N,) from the predictions.
     """
@@ -30,16 +36,14 @@ class Metric:
     name: str
     version: int
     title: str
+    higher: bool
     range: tuple[float, float]
     compute: Compute
-    higher: bool = True
 
 
 def names() -> list[str]:
     """The metrics, from the files here, without importing them."""
-    return sorted(
-        file.stem.replace("_", "-") for file in Path(__file__).parent.glob("[a-z]*.py") if file.stem != "arrays"
-    )
+    return sorted(file.stem.replace("_", "-") for file in Path(__file__).parent.glob("[a-z]*.py"))
 
 
 def path(name: str) -> Path:
@@ -50,6 +54,6 @@ def path(name: str) -> Path:
 
 
 def metric(name: str) -> Metric:
-    """The metric of that name."""
+    """The metric of that name; UserError when there is none."""
     found: Metric = importlib.import_module(f"bench.metrics.{path(name).stem}").METRIC
     return found

@@ -1,4 +1,4 @@
-"""F1 of class 1 against class 0, as GLUE reports it for MRPC and QQP (harmonic mean of precision and recall)."""
+"""F1 of class 1 (harmonic mean of precision and recall), as GLUE reports it for MRPC and QQP."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError
 from bench.metrics import Metric
-from bench.metrics.arrays import chosen
+from bench.metrics._arrays import confusion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 def compute(predictions: Mapping[str, NDArray[Any]], labels: NDArray[Any], classes: int | None) -> float:
-    """In 0..1; 0 where no row is of class 1 and none is predicted to be. A row with nan counts as predicted wrongly."""
-    from torchmetrics.functional.classification import binary_f1_score
+    """In 0..1; 0 where no row is of class 1 and none is predicted to be.
 
-    if classes != 2:
-        raise UserError(f"f1 is for two classes; this task has {classes}.")
-    found, truth = chosen(predictions, labels)
-    found[found < 0] = 1 - truth[found < 0]
-    return float(binary_f1_score(found.double(), truth))
+    A row with a logit that is not finite is wrong. UserError unless there are two classes.
+    """
+    counts = confusion(predictions, labels, classes)
+    if len(counts) != 2:
+        raise UserError(f"f1 is for two classes; these predictions are of {len(counts)}.")
+    right = counts[1][1]
+    wrong = counts[0][1] + counts[1][0]
+    return 2 * right / (2 * right + wrong) if right + wrong else 0.0
 
 
-METRIC = Metric("f1", 1, "F1", (0.0, 1.0), compute)
+METRIC = Metric(name="f1", version=1, title="F1", higher=True, range=(0.0, 1.0), compute=compute)

@@ -6,22 +6,36 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.metrics import Metric
-from bench.metrics.arrays import numbers
+from bench.metrics._arrays import correlation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 def compute(predictions: Mapping[str, NDArray[Any]], labels: NDArray[Any], classes: int | None) -> float:
-    """In -1..1; 0 where it is undefined: one row, a constant column, a prediction that is not finite."""
-    from torchmetrics.functional.regression import pearson_corrcoef
-
-    found = numbers(predictions, labels)
-    if found is None:
-        return 0.0
-    # Centred first: a large offset would cost the running sums their digits.
-    values, truth = (column - column.mean() for column in found)
-    return float(pearson_corrcoef(values, truth))
+    """In -1..1; -1 where a prediction is not finite, 0 where it is undefined: one row, a constant column."""
+    return correlation(predictions, labels, _centred)
 
 
-METRIC = Metric("pearson", 1, "Pearson correlation", (-1.0, 1.0), compute)
+def _centred(column: NDArray[Any]) -> NDArray[Any]:
+    """The column less its mean, in a unit near 1, so that neither offset nor unit costs digits."""
+    scaled = _scaled(column)
+    return _scaled(scaled - scaled.mean())
+
+
+def _scaled(column: NDArray[Any]) -> NDArray[Any]:
+    """Divided by a power of two, which is exact, so that the largest size is between 0.5 and 1."""
+    import numpy as np
+
+    scaled: NDArray[Any] = np.ldexp(column, -np.frexp(np.abs(column).max())[1])
+    return scaled
+
+
+METRIC = Metric(
+    name="pearson",
+    version=1,
+    title="Pearson correlation",
+    higher=True,
+    range=(-1.0, 1.0),
+    compute=compute,
+)

@@ -12,13 +12,14 @@ from bench.core.errors import UserError
 from bench.core.loading import source_path
 from bench.data.access import Access
 from bench.data.prepare import data_digest
+from bench.data.splits import twin_splits
 from bench.declarations.catalog import Catalog
 from bench.declarations.expressions import expand, split_arguments
 from bench.declarations.resolve import Resolved, resolve
 from bench.metrics import path as metric_path
 from bench.plan.fingerprint import data_identity, weights_identity
 from bench.plan.run import ENGINE, Run
-from bench.plan.sourcecode import digests, file_source_digest
+from bench.plan.sourcecode import digests
 from bench.problems import extra_fields
 
 PRECISIONS = ("32", "bf16", "16")
@@ -77,7 +78,7 @@ def make_run(
     """One run of a resolved method and task."""
     homes = resolved.homes
     task = {"name": resolved.task_name, **resolved.task}
-    task = _twin_budget(task) if twin else task
+    task = _twin(task) if twin else task
     method = {"name": resolved.method_name, **resolved.method}
     if resolved.backbone is None:
         raise UserError(f"{resolved.task_name} names no backbone; add task.backbone=NAME (`bench list backbones`).")
@@ -139,14 +140,15 @@ def _hashed_backbone(backbone: Mapping[str, Any], twin: bool) -> dict[str, Any]:
     return {key: value for key, value in backbone.items() if twin or key != "twin"}
 
 
-def _twin_budget(task: Mapping[str, Any]) -> dict[str, Any]:
-    """A twin is for trying things out: a few steps, however long the task's own budget is."""
+def _twin(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A twin is for trying things out: a few steps, however long the task's own budget is.
+
+    Slices counted in rows would leave its few rows to one part, so a quarter is then taken for validation.
+    """
     budget = {key: value for key, value in task["budget"].items() if key not in ("epochs", "steps")}
     declared = task["budget"].get("steps") or TWIN_STEPS
-    return {
-        **task,
-        "budget": {**budget, "steps": min(TWIN_STEPS, declared), "batch_size": min(8, budget["batch_size"])},
-    }
+    budget.update(steps=min(TWIN_STEPS, declared), batch_size=min(8, budget["batch_size"]))
+    return {**task, "budget": budget, "splits": twin_splits(task["splits"])}
 
 
 def _files(method: Mapping[str, Any], backbone: Mapping[str, Any], homes: Mapping[str, Path]) -> list[Path]:
@@ -164,8 +166,7 @@ def _generator(task: Mapping[str, Any], home: Path) -> dict[str, str]:
 
 def _metrics(task: Mapping[str, Any]) -> dict[str, str]:
     declared = task["metric"]
-    names = [declared] if isinstance(declared, str) else declared
-    return {f"metrics/{name}": file_source_digest(metric_path(name)) for name in names}
+    return digests(metric_path(name) for name in ([declared] if isinstance(declared, str) else declared))
 
 
 def _libraries(method: Mapping[str, Any]) -> dict[str, str]:

@@ -33,12 +33,6 @@ def digests(files: Iterable[Path]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def file_source_digest(path: Path) -> str:
-    """The digest of one source file."""
-    status = path.stat()
-    return _digest(path, status.st_mtime_ns, status.st_size)
-
-
 @lru_cache(maxsize=1024)
 def _digest(path: Path, mtime: int, size: int) -> str:
     return hashlib.sha256(essential(_text(path), path).encode()).hexdigest()
@@ -57,7 +51,8 @@ def _imported(path: Path, root: Path, mtime: int, size: int) -> tuple[Path, ...]
         elif isinstance(node, ast.Import):
             wanted += [place for alias in node.names if (place := _own(alias.name, root)) is not None]
     files = (candidate for place in wanted for candidate in (place.with_suffix(".py"), place / "__init__.py"))
-    return tuple(dict.fromkeys(file for file in files if file.is_file()))
+    # What makes the root itself a package belongs to the harness, and is not part of what a method computes.
+    return tuple(dict.fromkeys(file for file in files if file.is_file() and file != root / "__init__.py"))
 
 
 def _base(node: ast.ImportFrom, path: Path, root: Path) -> Path | None:

@@ -149,7 +149,9 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
             (tmp_path / "photos" / split / name).mkdir(parents=True)
             for number in range(count):
                 shade = 200 if name == "cat" else number * 10
-                PIL.Image.new("RGB", (20, 10), (shade, number, 0)).save(tmp_path / "photos" / split / name / f"{number}.png")
+                PIL.Image.new("RGB", (20, 10), (shade, number, 0)).save(
+                    tmp_path / "photos" / split / name / f"{number}.png"
+                )
     task = {
         "name": "t/photos",
         "problem": "image-classification",

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from bench.core.errors import UserError
-from bench.data.splits import Pool, Slice, base_order, pool_rows, positions_for_test, slices_for_test, source_splits
+from bench.data.splits import (
+    Pool,
+    Slice,
+    base_order,
+    pool_rows,
+    positions_for_test,
+    slices_for_test,
+    source_splits,
+    twin_splits,
+)
 
 SPLITS = {"train": "all[:60%]", "val": "all[60%:75%]", "test": "all[75%:]", "shuffle": "stratified"}
 
@@ -57,6 +66,18 @@ def test_test_rows_never_depend_on_the_replicate(shuffle: str) -> None:
         assert not (set(train) | set(val)) & set(order[taken])
         seen.append(set(train.tolist()))
     assert (seen[0] == seen[1]) is (shuffle == "none")
+
+
+def test_a_twin_takes_quarters_where_rows_are_counted() -> None:
+    counted = {"train": "train[2000:]", "val": "train[:2000]", "test": "validation"}
+    assert twin_splits(counted) == {"train": "train[25%:]", "val": "train[:25%]", "test": "validation"}
+    shares = {"train": "train[10%:]", "val": "train[:10%]", "test": "validation"}
+    assert twin_splits(shares) == shares
+
+
+def test_a_part_without_rows_is_refused() -> None:
+    with pytest.raises(UserError, match=r"splits.train leaves no rows of 'train', which has 48"):
+        positions_for_test("t", {"train": "train[2000:]", "test": "test"}, {"train": 48, "test": 48})
 
 
 def test_stratified_slices_hold_each_class_in_its_share() -> None:

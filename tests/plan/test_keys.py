@@ -113,7 +113,7 @@ def test_new_code_means_newly_prepared_data(toy: Path) -> None:
 
 
 def test_the_metric_s_code_is_in_it(toy: Path) -> None:
-    assert "metrics/accuracy" in one().spec["code"]
+    assert "metrics/accuracy.py" in one().spec["code"]
 
 
 def test_a_request_means_the_same_run_again(toy: Path) -> None:

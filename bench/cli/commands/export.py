@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from bench.cli.output import store_option
+from bench.cli.output import offline_option, store_option
 from bench.core.errors import UserError
 from bench.core.printable import printable
 
 EPILOG = """\b
 Examples:
-  bench export 3f9a02 ./model              merged: timm or transformers opens the folder
-  bench export 3f9a02 ./adapter --adapter  what was trained; peft opens the folder where it knows the form
+  bench export 3f9a02 model              merged; timm or transformers opens it
+  bench export 3f9a02 adapter --adapter  what was trained; peft opens what it knows
 """
 
 
@@ -21,7 +21,7 @@ Examples:
 @click.argument("key")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--adapter", is_flag=True, help="The adapter alone, not merged.")
-@click.option("--offline", is_flag=True, help="Forbid the network.")
+@offline_option
 @store_option
 def command(key: str, folder: Path, adapter: bool, offline: bool, store: str | None) -> None:
     """Write the trained model of the run KEY into FOLDER."""

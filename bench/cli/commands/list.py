@@ -11,12 +11,20 @@ from bench.cli.output import emit, json_option
 KINDS = ("tasks", "methods", "backbones", "suites")
 
 
-@click.command()
-@click.argument("kind", type=click.Choice(KINDS), required=False)
-@click.argument("pattern", required=False)
+EPILOG = """\b
+Examples:
+  bench list                  everything
+  bench list methods          one kind
+  bench list tasks 'glue/*'   by a pattern
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("kind", type=click.Choice(KINDS), required=False, metavar="[KIND]")
+@click.argument("pattern", required=False, metavar="[PATTERN]")
 @json_option
 def command(kind: str | None, pattern: str | None, as_json: bool) -> None:
-    """List what is declared: tasks, methods, backbones or suites (all of them by default), by an optional PATTERN."""
+    """List what is declared. KIND is tasks, methods, backbones or suites; without it, all are listed."""
     from bench.declarations.catalog import Catalog
     from bench.tables import Table
 
@@ -30,5 +38,4 @@ def command(kind: str | None, pattern: str | None, as_json: bool) -> None:
             title = str(found.body.get("title") or "")
             rows.append([one.removesuffix("s"), name, title, found.origin])
             raw.append({"kind": one.removesuffix("s"), "name": name, "title": title, "origin": found.origin})
-    notes = [f"{len(rows)} declared."] if not as_json else []
-    emit(Table(["kind", "name", "title", "from"], rows, raw, "", notes, left=4), as_json)
+    emit(Table(["kind", "name", "title", "from"], rows, raw, "", [f"{len(rows)} declared."], left=4), as_json)

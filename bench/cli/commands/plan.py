@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from bench.cli.commands.run import planning_options, seed_list
-from bench.cli.output import emit
+from bench.cli.output import emit, number
 
 EPILOG = """\b
 Examples:
@@ -41,10 +41,10 @@ def command(
     rows = opened.rows(methods=methods)
     planned = [(run, opened.state(run.key), estimate(run, rows, access)) for run in runs]
     left = [run for run, state, _ in planned if state != "done"]
-    emit(_table(planned, *downloads(left, access)), as_json)
+    emit(_table(planned, *downloads(left, access), offline=access.offline), as_json)
 
 
-def _table(planned: list[Any], fetched: int, unknown: list[str]) -> Any:
+def _table(planned: list[Any], fetched: int, unknown: list[str], offline: bool) -> Any:
     from bench.aggregate import names
     from bench.tables import Table, bytes_, seconds
 
@@ -58,18 +58,28 @@ def _table(planned: list[Any], fetched: int, unknown: list[str]) -> Any:
                      "" if done else disk, "" if done else cost.basis])  # fmt: skip
         raw.append({"task": task, "method": method, "replicate": run.replicate, "key": run.key, "state": state,
                     "seconds": cost.seconds, "disk_bytes": cost.disk_bytes, "basis": cost.basis})  # fmt: skip
-    open_ = [cost for _, state, cost in planned if state != "done"]
-    known = [cost.seconds for cost in open_ if cost.seconds is not None]
-    disks = [cost.disk_bytes for cost in open_ if cost.disk_bytes is not None]
-    more = "" if len(known) == len(open_) else f" and {len(open_) - len(known)} of unknown length"
-    notes = [
-        f"{len(planned)} runs, {len(planned) - len(open_)} done; {len(open_)} to do: "
-        f"about {seconds(sum(known))}{more}, {bytes_(sum(disks))} of disk, {bytes_(fetched)} to download.",
-    ]
+    left = [cost for _, state, cost in planned if state != "done"]
+    notes = [f"{number(len(planned), 'run')}, {len(planned) - len(left)} done; {_total(left, fetched)}"]
     if unknown:
         notes.append(f"Downloads of unknown size: {', '.join(unknown)}.")
-    if any(cost.basis == "guessed" for cost in open_):
+    if offline and (unknown or fetched):
+        notes.append("The network is forbidden: `bench run` would refuse what is still to be downloaded.")
+    if any(cost.basis == "guessed" and cost.seconds is not None for cost in left):
         notes.append(
             "guessed: from the backbone's size and a small machine's speed; measured: from runs in this store."
         )
     return Table(["task", "method", "seed", "key", "state", "time", "disk", "basis"], rows, raw, "", notes)
+
+
+def _total(left: list[Any], fetched: int) -> str:
+    """What the runs that are not done come to, in words."""
+    from bench.tables import bytes_, seconds
+
+    if not left:
+        return "nothing to do."
+    times = [cost.seconds for cost in left if cost.seconds is not None]
+    disks = [cost.disk_bytes for cost in left if cost.disk_bytes is not None]
+    unknown = len(left) - len(times)
+    long = ([f"about {seconds(sum(times))}"] if times else []) + ([f"{unknown} of unknown length"] if unknown else [])
+    disk = [f"{bytes_(sum(disks))} of disk"] if disks else []
+    return f"{len(left)} to do: {', '.join([' and '.join(long), *disk, f'{bytes_(fetched)} to download'])}."

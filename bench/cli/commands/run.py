@@ -7,23 +7,27 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from bench.cli.complete import complete_expression
-from bench.cli.output import emit, json_option, store_option
-from bench.core.errors import UserError
+from bench.cli.output import emit, emit_json, json_option, offline_option, store_option
+from bench.core.errors import Interrupted, UserError
 from bench.core.printable import printable
 
 EPILOG = """\b
 Examples:
-  bench run lora=demo/digits                        one method, one task
-  bench run 'lora,probe,full=glue/*' --seeds 5      a grid; finished runs are not run again
-  bench run lora=glue/rte adaptation.params.rank=16 task.budget.epochs=5 task.backbone=roberta-base
-  bench run lora=glue/rte --twin                    the same on tiny synthetic data
+  bench run lora=demo/digits                      one method, one task
+  bench run 'lora,probe=glue/*' --seeds 5         a grid; what is done is kept
+  bench run lora=glue/rte adaptation.params.rank=16 task.budget.epochs=5
+  bench run lora=glue/rte --twin                  a try on tiny synthetic data
   bench run lora=demo/digits --seeds 3,7 --device cuda --precision bf16
 """
+
+
+MOST_SEEDS = 10_000  # more is a slip of the finger
 
 
 def seed_list(text: str) -> list[int]:
@@ -34,6 +38,8 @@ def seed_list(text: str) -> list[int]:
         seeds = []
     if not seeds or min(seeds) < 0 or ("," not in text and seeds[0] < 1):
         raise UserError(f"--seeds is {text!r}; expected a count such as 5, or a list such as 3,7.")
+    if "," not in text and seeds[0] > MOST_SEEDS:
+        raise UserError(f"--seeds is {text}; expected at most {MOST_SEEDS}.")
     return list(dict.fromkeys(seeds)) if "," in text else list(range(seeds[0]))
 
 
@@ -45,7 +51,7 @@ def planning_options(command: Any) -> Any:
         click.option("--seeds", default="1", show_default=True, help="A count, or a list such as 3,7."),
         click.option("--precision", default="32", show_default=True, help="32, bf16 or 16 (mixed)."),
         click.option("--twin", is_flag=True, help="Tiny synthetic data and a tiny random backbone."),
-        click.option("--offline", is_flag=True, help="Forbid the network."),
+        offline_option,
         store_option,
         json_option,
     ):  # fmt: skip
@@ -94,7 +100,8 @@ def command(
         forbid_network()
     runs = plan(arguments, seeds=seed_list(seeds), precision=precision, twin=twin, access=access)
     if debug:
-        _debug(runs, access, options)
+        with _stops(stop):
+            _debug(runs, access, replace(options, log=("none",)))
         return
     opened = Store.open(store_path(store))
     with _stops(stop):
@@ -138,6 +145,8 @@ def _report(runs: Any, store: Any, outcome: Any, as_json: bool) -> None:
     rows = rows_of(store, runs)
     if rows:
         emit(rows.table(), as_json)
+    elif as_json:
+        emit_json([])
     for key, line in outcome.failed.items():
         label = next(run.label for run in runs if run.key == key)
         _say(f"failed: {label}: {line}\n        traceback: bench show {key[:12]}; try again: --retry failed")
@@ -168,18 +177,22 @@ def _debug(runs: Any, access: Any, options: Any) -> None:
 
 @contextmanager
 def _stops(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C ends the work at the next step with a checkpoint; the second ends it at once."""
+    """The first Ctrl-C ends the work at the next step with a checkpoint, the second at once, the third brutally.
+
+    The second raises Interrupted, since Lightning takes a KeyboardInterrupt for its own and exits with 1.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def asked(number: int, frame: Any) -> None:
         if stop.is_set():
-            raise KeyboardInterrupt
+            signal.signal(number, before[number])
+            raise Interrupted
         stop.set()
         _say("Stopping after this step; press Ctrl-C again to stop at once.")
 
-    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {one: signal.signal(one, asked) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

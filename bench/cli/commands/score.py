@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import click
 
-from bench.cli.output import emit, json_option, store_option
+from bench.cli.output import emit, json_option, offline_option, store_option
+
+EPILOG = """\b
+Examples:
+  bench score 3f9a02     one run, by the first digits of its key
+  bench score --all      every finished run of the store
+"""
 
 
-@click.command()
+@click.command(epilog=EPILOG)
 @click.argument("keys", nargs=-1, metavar="[KEYS...]")
 @click.option("--all", "everything", is_flag=True, help="Every finished run of the store.")
+@offline_option
 @store_option
 @json_option
-def command(keys: tuple[str, ...], everything: bool, store: str | None, as_json: bool) -> None:
+def command(keys: tuple[str, ...], everything: bool, offline: bool, store: str | None, as_json: bool) -> None:
     """Score finished runs again from their stored predictions; each scoring is appended to the record and counted."""
     from bench.api import rescore, store_path
+    from bench.cli.commands.run import forbid_network
     from bench.core.errors import UserError
     from bench.data.access import Access
     from bench.store import Store
@@ -22,7 +30,9 @@ def command(keys: tuple[str, ...], everything: bool, store: str | None, as_json:
 
     if not keys and not everything:
         raise UserError("bench score needs keys, or --all.")
-    opened, access = Store(store_path(store)), Access.from_environment()
+    opened, access = Store(store_path(store)), Access.from_environment(offline)
+    if access.offline:
+        forbid_network()
     known = {row["key"]: row["scores"] or {} for row in opened.rows() if row["state"] == "done"}
     wanted = list(known) if everything else [opened.find(key) for key in keys]
     rows, raw = [], []

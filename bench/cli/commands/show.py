@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,24 @@ from typing import Any
 import click
 
 from bench.cli.complete import complete_name
-from bench.cli.output import store_option
+from bench.cli.output import emit_json, json_option, store_option
 from bench.core.errors import UserError, nearest
 from bench.core.printable import printable
 
 KINDS = ("task", "method", "backbone", "suite")
 
 
-@click.command()
+EPILOG = """\b
+Examples:
+  bench show lora        a method, a task, a backbone or a suite as declared
+  bench show 3f9a02      the record of a run, or the traceback of a failed one
+"""
+
+
+@click.command(epilog=EPILOG)
 @click.argument("name", shell_complete=complete_name)
 @store_option
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 def command(name: str, store: str | None, as_json: bool) -> None:
     """Show NAME whole: a task, method, backbone or suite as declared, or the record of a KEY (or its first digits)."""
     found = _declared(name)
@@ -31,9 +37,8 @@ def command(name: str, store: str | None, as_json: bool) -> None:
         raise UserError(_unknown(name))
     kind, declaration = found
     if as_json:
-        click.echo(
-            json.dumps({"kind": kind, "name": name, "file": str(declaration.path), **declaration.body}, indent=1)
-        )
+        file = str(declaration.path)
+        emit_json({"kind": kind, "name": name, "file": file, "from": declaration.origin, "body": declaration.body})
         return
     click.echo(printable(f"{kind} {name}"))
     click.echo(printable(f"declared in {_short(declaration.path)} ({declaration.origin})"))
@@ -68,7 +73,7 @@ def _record(name: str, store: str | None, as_json: bool) -> None:
     state = opened.state(key)
     record = opened.record(key) or {"spec": opened.spec(key), "request": opened.request(key)}
     if as_json:
-        click.echo(json.dumps({"state": state, **record}, indent=1, sort_keys=True))
+        emit_json({"state": state, **record, **({"error": opened.error(key)} if state == "failed" else {})})
         return
     click.echo(printable(f"run {key} ({state})"))
     folder = opened.folder(key)

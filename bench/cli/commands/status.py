@@ -8,8 +8,14 @@ from bench.cli.output import emit, json_option, store_option
 
 STATES = ("done", "running", "queued", "stale", "failed")
 
+EPILOG = """\b
+Examples:
+  bench status             the whole store
+  bench status 'glue/*'    some tasks, or a suite by its name
+"""
 
-@click.command()
+
+@click.command(epilog=EPILOG)
 @click.argument("patterns", nargs=-1, metavar="[TASKS...]")
 @store_option
 @json_option
@@ -17,13 +23,14 @@ def command(patterns: tuple[str, ...], store: str | None, as_json: bool) -> None
     """Show how many runs are done, running, queued, stale (their process died) and failed."""
     from bench.aggregate import names
     from bench.api import store_path
+    from bench.cli.choose import choose
     from bench.store import Store
     from bench.tables import Table
 
     path = store_path(store)
     counts: dict[tuple[str, str], dict[str, int]] = {}
     failures = []
-    for row in Store(path).rows(tasks=list(patterns) or None):
+    for row in choose(Store(path), patterns).rows:
         method, task = names(row["request"])
         line = counts.setdefault((task, method), dict.fromkeys(STATES, 0))
         line[row["state"]] += 1

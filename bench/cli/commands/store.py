@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
-from bench.cli.output import emit, json_option, store_option
+from bench.cli.output import emit, json_option, number, store_option
 from bench.core.errors import UserError
 
+EPILOG = """\b
+Examples:
+  bench store du                         where the disk went
+  bench store merge /shared/bench-store  bring in what was run elsewhere
+  bench store rm 3f9a02 81c4de           remove two runs
+  bench store rm --state failed          remove every failed run
+"""
 
-@click.group()
+
+@click.group(epilog=EPILOG)
 def command() -> None:
     """Merge stores, remove records, show disk use."""
 
@@ -19,12 +28,12 @@ def command() -> None:
 @click.argument("other", type=click.Path(path_type=Path))
 @store_option
 def merge(other: Path, store: str | None) -> None:
-    """Copy the finished runs of the store OTHER into this one; a run that is here already stays as it is."""
+    """Copy finished runs from the store OTHER; a run that is here already stays as it is."""
     from bench.api import store_path
     from bench.store import Store
 
     copied, present = Store.open(store_path(store)).merge(other)
-    click.echo(f"{copied} runs copied, {present} were here already.")
+    click.echo(f"{number(copied, 'run')} copied; {present} here already.")
 
 
 @command.command()
@@ -33,19 +42,27 @@ def merge(other: Path, store: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 def rm(keys: tuple[str, ...], state: str | None, yes: bool, store: str | None) -> None:
-    """Remove runs by KEY (or its first digits), or all in a state."""
+    """Remove runs by their KEYS (or first digits), or all in a state."""
     from bench.api import store_path
     from bench.store import Store
 
     opened = Store(store_path(store))
     chosen = [opened.find(key) for key in keys]
     chosen += [row["key"] for row in opened.rows() if state and row["state"] == state]
-    if not chosen and not state:
+    if not keys and not state:
         raise UserError("bench store rm needs keys, or --state.")
-    if chosen and not yes:
-        click.confirm(f"Remove {len(chosen)} runs from {opened.path}?", abort=True)
+    count = len(set(chosen))
+    if chosen and not yes and not _agreed(f"Remove {number(count, 'run')} from {opened.path}?"):
+        count, chosen = 0, []
     opened.remove(chosen)
-    click.echo(f"{len(chosen)} runs removed.")
+    click.echo(f"{number(count, 'run')} removed.")
+
+
+def _agreed(question: str) -> bool:
+    """Ask the person; UserError where there is none to ask."""
+    if not sys.stdin.isatty():
+        raise UserError("bench store rm asks before it removes, and the input is no terminal; add --yes.")
+    return click.confirm(question)
 
 
 @command.command()

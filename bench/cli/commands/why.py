@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from bench.cli.output import emit, json_option, store_option
+from bench.cli.output import emit, json_option, number, offline_option, store_option
 
 EPILOG = """\b
 Examples:
-  bench why 3f9a02           which input would differ if the run were asked for today
+  bench why 3f9a02           which input has changed since the run was made
   bench why 3f9a02 81c4de    which input makes two runs differ
 """
 
@@ -19,9 +19,10 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.argument("key")
 @click.argument("other", required=False)
+@offline_option
 @store_option
 @json_option
-def command(key: str, other: str | None, store: str | None, as_json: bool) -> None:
+def command(key: str, other: str | None, offline: bool, store: str | None, as_json: bool) -> None:
     """Say what changed: between the run KEY as recorded and as it would be today, or between two recorded runs."""
     from bench.api import store_path
     from bench.plan.run import label
@@ -33,21 +34,21 @@ def command(key: str, other: str | None, store: str | None, as_json: bool) -> No
     first = opened.find(key)
     request = opened.request(first)
     names = ("recorded", "today") if other is None else (first[:12], opened.find(other)[:12])
-    now = _today(request) if other is None else opened.spec(opened.find(other))
+    now = _today(request, offline) if other is None else opened.spec(opened.find(other))
     found = differences(opened.spec(first), now)
     rows = [[name, _short(before), _short(after)] for name, before, after in found]
     raw = [{"input": name, names[0]: before, names[1]: after} for name, before, after in found]
-    note = f"{len(found)} inputs differ." if found else "No input differs: the key is the same."
+    note = f"{number(len(found), 'input')} changed." if found else "No input differs: the key is the same."
     title = f"{first[:12]}  {label(request)}"
     emit(Table(["input", *names], rows, raw, title, [note], left=3), as_json)
 
 
-def _today(request: dict[str, Any]) -> dict[str, Any]:
+def _today(request: dict[str, Any], offline: bool) -> dict[str, Any]:
     from bench.data.access import Access
     from bench.declarations.catalog import Catalog
     from bench.plan.grid import again
 
-    return dict(again(request, Catalog.find(), Access.from_environment()).spec)
+    return dict(again(request, Catalog.find(), Access.from_environment(offline)).spec)
 
 
 def _short(value: Any) -> str:

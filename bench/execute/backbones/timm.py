@@ -61,7 +61,7 @@ def make(origin: Origin) -> Backbone:
     stats = {name: args.pop(name) for name in ("mean", "std") if name in args}
     if origin.twin:
         args.update(declared.get("twin") or {})
-        network = _create(str(declared["name"]).split("/")[-1], args, pretrained=False)
+        network = _create(str(declared["name"]).split("/")[-1].split(".")[0], args, pretrained=False)
         return TimmBackbone(network, groups, _config(network, args, stats))
     if declared.get("weights"):
         network = _create(str(declared["name"]), args, pretrained=False)
