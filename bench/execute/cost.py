@@ -84,8 +84,11 @@ def _processor() -> str:
 
 @lru_cache(maxsize=32)
 def _commit(folder: str) -> dict[str, Any] | None:
-    """The git commit a folder is at and whether its tracked files are unchanged; None outside a repository."""
+    """The git commit a folder is at and whether its files are as committed; None outside a repository."""
     try:
+        ignored = subprocess.run(["git", "-C", folder, "check-ignore", "-q", "."], capture_output=True, timeout=10)
+        if ignored.returncode == 0:  # an environment inside somebody's checkout
+            return None
         answered = [
             subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, timeout=10, check=True).stdout
             for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "."])

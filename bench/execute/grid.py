@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import traceback
 from collections.abc import Sequence
@@ -121,6 +122,8 @@ def _attempt(
             outcome.failed[run.key] = line
             return True
         if claim.publish(record):
+            for left in claim.folder.parent.glob("attempt-*/checkpoint"):  # of attempts that were interrupted
+                shutil.rmtree(left, ignore_errors=True)
             outcome.finished.append(run.key)
             return True
     return False

@@ -76,7 +76,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.delenv("BENCH_MIRROR", raising=False)
         for arguments in (("all=toy/waves", "--seeds", "2"), ("scaled=toy/angle",), ("broken=toy/waves",)):
             with pytest.raises(SystemExit):
-                main(["run", *arguments, *SHORT, "task.budget.steps=4", "--store", str(folder / "store")])
+                main(["run", *arguments, "--store", str(folder / "store")])
     yield folder / "store"
 
 

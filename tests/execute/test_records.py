@@ -70,6 +70,17 @@ def test_a_record_says_what_it_was_and_cost(toy: Path, go: Go) -> None:
     assert (store.folder(row["key"]) / "log" / "metrics.csv").read_text().count("\n") > 3  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("arguments", [("all=toy/angle",), ("scaled=toy/waves", "task.selection=last", "task.splits.val=null")])
+def test_records_are_of_the_published_schema(toy: Path, go: Go, arguments: tuple[str, ...]) -> None:
+    import jsonschema
+
+    import bench.store
+
+    schema = read_json(Path(bench.store.__file__).parent / "record.schema.json")
+    store, (row,) = go(*arguments, "task.budget.steps=2")
+    jsonschema.validate(store.record(row["key"]), schema)
+
+
 def test_only_what_is_trained_is_kept(toy: Path, go: Go) -> None:
     store, rows = go("scaled,all=toy/waves", "task.budget.steps=2")
     kept = {row["method"]: set(load_file(store.folder(row["key"]) / "trained.safetensors")) for row in rows}  # type: ignore[operator]

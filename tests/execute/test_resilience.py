@@ -57,6 +57,7 @@ def test_kill_9_then_the_same_command_completes_with_one_record(toy: Path, tmp_p
     assert row["state"] == "done"
     assert opened.folder(run.key).name == "attempt-000002"  # type: ignore[union-attr]
     assert [one["key"] for one in opened.rows()] == [run.key]
+    assert not list(checkpoint.parents[2].glob("attempt-*/checkpoint"))
     unbroken, _ = go(*SLOW, store="unbroken")
     for part in ("test", "val"):
         one, two = (load(s.folder(run.key), "last", part)["logits"] for s in (opened, unbroken))  # type: ignore[arg-type]

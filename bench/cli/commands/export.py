@@ -13,7 +13,7 @@ from bench.core.printable import printable
 EPILOG = """\b
 Examples:
   bench export 3f9a02 model              merged; timm or transformers opens it
-  bench export 3f9a02 adapter --adapter  what was trained; peft opens what it knows
+  bench export 3f9a02 adapter --adapter  what was trained, alone
 """
 
 
