@@ -64,8 +64,8 @@ def _within(path: Path, root: Path) -> str:
 def _checksums(mirror: Path) -> dict[str, str]:
     """The mirror's own list of checksums, when it has one."""
     try:
-        lines = (mirror / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+        lines = (mirror / "SHA256SUMS").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return {}
-    pairs = (line.split(maxsplit=1) for line in lines if line.strip())
-    return {name.strip().lstrip("*").removeprefix("./"): sha256 for sha256, name in pairs}
+    pairs = (line.split(maxsplit=1) for line in lines)
+    return {pair[1].strip().lstrip("*").removeprefix("./"): pair[0] for pair in pairs if len(pair) == 2}

@@ -28,7 +28,7 @@ def closing(loggers: Sequence[Logger]) -> Iterator[None]:
     finally:
         for logger in loggers:
             if isinstance(logger, WandbLogger):
-                logger.experiment.finish(quiet=True)
+                logger.experiment.finish()
 
 
 def _make(name: str, folder: Path, run: Run) -> Logger | None:

@@ -64,7 +64,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with two seeds of one method, one seed of another, and a failure; not to be changed."""
     folder = tmp_path_factory.mktemp("made")
     shutil.copytree(PROJECTS / "toy", folder / "toy", ignore=shutil.ignore_patterns("__pycache__"))
@@ -77,7 +77,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for arguments in (("all=toy/waves", "--seeds", "2"), ("scaled=toy/angle",), ("broken=toy/waves",)):
             with pytest.raises(SystemExit):
                 main(["run", *arguments, "--store", str(folder / "store")])
-    yield folder / "store"
+    return folder / "store"
 
 
 @pytest.fixture

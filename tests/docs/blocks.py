@@ -2,9 +2,9 @@
 
 - `yaml` and `python` blocks whose first line names a file (`# methods/adapters/mine.yaml`) are written there.
 - other `python` blocks are executed, all of a page in one namespace.
-- `console` blocks: lines `$ [NAME=VALUE] bench ...` are run in process; what stands below one is compared with what it printed
-  (`...` stands for anything, spaces and rules do not count). `$ echo $?` after a command shows its exit code, which
-  must be 0 where it is not shown. KEY is the newest finished run, OTHER the one before.
+- `console` blocks: lines `$ [NAME=VALUE] bench ...` are run in process; what stands below one is compared with what
+  it printed (`...` stands for anything, spaces and rules do not count). `$ echo $?` after a command shows its exit
+  code, which must be 0 where it is not shown. KEY is the newest finished run, OTHER the one before.
 - `text` blocks are prose.
 - A block below `<!-- not run: reason -->` is left out, and the reason is shown.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -84,16 +85,23 @@ def _declared_files(folder: Path, config: str | None) -> dict[str, list[str]] | 
     if not text.startswith("---"):
         return None
     header = parse(text.split("---", 2)[1], f"{folder}/README.md")
-    configs = (header or {}).get("configs")
-    if not configs:
-        return None
-    for entry in configs:
-        if config is None or entry.get("config_name") == config:
-            listed = entry["data_files"]
-            return {
-                item["split"]: item["path"] if isinstance(item["path"], list) else [item["path"]] for item in listed
-            }
+    try:
+        configs = (header or {}).get("configs")
+        if not configs:
+            return None
+        for entry in configs:
+            if config is None or entry.get("config_name") == config:
+                return {item["split"]: _listed(item["path"]) for item in entry["data_files"]}
+    except (AttributeError, KeyError, TypeError):
+        raise UserError(
+            f"{folder}/README.md declares its configs in a form that is not read here; expected a list of "
+            "{config_name: NAME, data_files: [{split: NAME, path: PATTERNS}]}."
+        ) from None
     return {}
+
+
+def _listed(given: Any) -> list[str]:
+    return [str(one) for one in given] if isinstance(given, list) else [str(given)]
 
 
 def _read(folder: Path, config: str | None, split: str, files: list[Path], access: Access) -> Rows:
@@ -102,6 +110,7 @@ def _read(folder: Path, config: str | None, split: str, files: list[Path], acces
     from datasets.exceptions import DatasetGenerationError
 
     disable_progress_bars()
+    logging.getLogger("datasets").setLevel(logging.CRITICAL)  # its errors are raised as well, and told below
     kind = _READERS[files[0].suffix]
     cache = access.writable_cache("datasets")
     names = [str(path) for path in sorted(files)]
