@@ -70,7 +70,12 @@ def quantile(freedom: int) -> float:
     """The 97.5 % quantile of Student's t."""
     if freedom <= len(_T95):
         return _T95[freedom - 1]
-    return _Z95 + (_Z95**3 + _Z95) / (4 * freedom) + (5 * _Z95**5 + 16 * _Z95**3 + 3 * _Z95) / (96 * freedom**2)
+    terms = (
+        (_Z95**3 + _Z95) / 4,
+        (5 * _Z95**5 + 16 * _Z95**3 + 3 * _Z95) / 96,
+        (3 * _Z95**7 + 19 * _Z95**5 + 17 * _Z95**3 - 15 * _Z95) / 384,
+    )
+    return _Z95 + math.fsum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
 def suite_mean(made: Sequence[Line], tasks: Sequence[str], method: str) -> float | None:
@@ -85,7 +90,7 @@ def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]]) -> Line:
     metrics = list(done[0]["scores"]) if done else []
     values = {name: [row["scores"][name] for row in done if name in row["scores"]] for name in metrics}
     costs = [row["cost"] for row in done if row.get("cost")]
-    keys = [key for key, value in costs[0].items() if isinstance(value, (int, float))] if costs else []
+    keys = dict.fromkeys(key for cost in costs for key, value in cost.items() if isinstance(value, (int, float)))
     states: dict[str, int] = {}
     for row in rows:
         if row["state"] != "done":

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_EXPRESSION = re.compile(r"^(?P<split>[\w.\-]+)(\[(?P<low>\d+%?)?:(?P<high>\d+%?)?\])?$")
+_BOUND = r"-?\d+(?:\.\d+)?%|-?\d+"
+_EXPRESSION = re.compile(rf"^(?P<split>[\w.\-]+)(\[(?P<low>{_BOUND})?:(?P<high>{_BOUND})?\])?$")
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of a published split: `train[:90%]`."""
+    """A part of a published split: `train[:90%]`; a negative bound counts from the end, as in Python."""
 
     split: str
     low: str | None
@@ -157,6 +158,5 @@ def _permuted(shuffle: str, strata: NDArray[np.int64], stream: tuple[str, str, s
 def _bound(text: str | None, rows: int, default: int) -> int:
     if text is None:
         return default
-    if text.endswith("%"):
-        return min(rows, round(rows * int(text[:-1]) / 100))
-    return min(rows, int(text))
+    place = round(rows * float(text[:-1]) / 100) if text.endswith("%") else int(text)
+    return min(rows, max(0, rows + place if text.startswith("-") else place))

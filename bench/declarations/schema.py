@@ -33,7 +33,7 @@ IMPLEMENTING: dict[str, tuple[str, ...]] = {
 
 _PROBLEM = re.compile(r"([a-z]+)-([a-z]+(?:-[a-z]+)*)")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
-_EXPRESSION = re.compile(r"[^\[\]\s]+(\[(-?\d+(\.\d+)?%|-?\d+)?:(-?\d+(\.\d+)?%|-?\d+)?\])?")
+_EXPRESSION = re.compile(r"[\w.\-]+(\[(-?\d+(\.\d+)?%|-?\d+)?:(-?\d+(\.\d+)?%|-?\d+)?\])?")
 
 
 def _is_reference(value: Any) -> str:
@@ -128,8 +128,8 @@ TASK = Field(
             "mapping",
             required=True,
             fields={
-                "train": replace(_EXPRESSIONS, required=True),
-                "val": _EXPRESSIONS,
+                "train": Field("text", test=_is_expression, required=True),
+                "val": Field("text", test=_is_expression),
                 "test": replace(_EXPRESSIONS, required=True),
                 "shuffle": Field("text", choices=("none", "random", "stratified"), default="none"),
             },

@@ -46,8 +46,8 @@ def peak_bytes(device: torch.device) -> int | None:
 
 
 def provenance(device: torch.device, homes: dict[str, Path]) -> dict[str, Any]:
-    """Versions, commit and cleanliness of each project a declaration came from, hardware, and the determinism class."""
-    roots = sorted({str(home) for home in homes.values()})
+    """Versions, commit and cleanliness of the harness and of each project a declaration came from, hardware, and the determinism class."""
+    roots = sorted({str(folder) for folder in (Path(__file__).parents[1], *homes.values())})
     return {
         "versions": _versions(),
         "python": platform.python_version(),

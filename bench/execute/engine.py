@@ -32,8 +32,9 @@ from bench.execute.method import Blueprint, Method, drawn
 from bench.execute.options import Options
 from bench.execute.progress import Progress
 from bench.execute.watch import Watch
+from bench.metrics import metric_names
 from bench.predictions import save as save_predictions
-from bench.predictions.measure import measure, metric_names
+from bench.predictions.measure import measure
 from bench.problems import Problem, problem_of
 from bench.score import score
 from bench.select import Candidate, Selection, select
@@ -58,6 +59,7 @@ class Work:
     problem: Problem
     prepared: Prepared
     started: float
+    fit_seconds: float = 0.0
     seconds_per_row: float = 0.0  # of the last prediction of the test parts
 
     @property
@@ -94,8 +96,10 @@ def execute(
     if method.adaptation.calibration_batches and data.resume is None:
         _calibrate(method, data)
     trainer = _trainer(work, watch, steps, _micro(work, schedule))
+    begun = time.monotonic()
     with _on(device, method), closing(trainer.loggers):
         method.fit(data, trainer)
+    work.fit_seconds = watch.fit_seconds or time.monotonic() - begun  # a fit of the method's own has no watch
     method.to(device)
     candidates = _predict(work, method, watch, pool.get("val"), steps)
     return _record(work, method, watch, candidates, steps)
@@ -303,10 +307,10 @@ def _record(work: Work, method: Method, watch: Watch, candidates: list[Candidate
         "cost": {
             **cost.parameters(method),
             "stored_bytes": kept.stat().st_size,
-            "fit_seconds": watch.fit_seconds,
+            "fit_seconds": work.fit_seconds,
             "predict_seconds_per_1000": 1000 * work.seconds_per_row,
             "peak_bytes": cost.peak_bytes(work.device),
-            "steps": steps,
+            "steps": watch.done,
         },
         "data": {
             "digest": run.data,

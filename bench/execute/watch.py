@@ -55,16 +55,16 @@ class Watch(Callback):
         self.best: dict[str, float] | None = None
         self.predicted: dict[str, tuple[int, Predictions]] = {}  # candidate -> step, validation predictions there
         self.fit_seconds = 0.0
-        self._done = 0
+        self.done = 0
         self._since = self._written = time.monotonic()
 
     # Lightning keeps and restores this with its checkpoint.
     def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history, "best": self.best, "fit_seconds": self._elapsed(), "done": self._done}
+        return {"history": self.history, "best": self.best, "fit_seconds": self._elapsed(), "done": self.done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.history, self.best, self.fit_seconds = state["history"], state["best"], state["fit_seconds"]
-        self._done = state["done"]
+        self.done = state["done"]
 
     def on_train_start(self, trainer: Trainer, method: Any) -> None:
         self._since = self._written = time.monotonic()
@@ -72,17 +72,17 @@ class Watch(Callback):
     def on_train_batch_end(self, trainer: Trainer, method: Any, outputs: Any, batch: Batch, index: int) -> None:
         if (index + 1) % trainer.accumulate_grad_batches:
             return
-        method.adaptation.after_step(self._done, self._steps)
-        self._done += 1
+        method.adaptation.after_step(self.done, self._steps)
+        self.done += 1
         loss = self._loss(trainer, outputs)
-        if self._done in self._due:
+        if self.done in self._due:
             self._validate(trainer, method)
-        self._progress.step(self._done, loss, self.history[-1]["score"] if self.history else None)
-        if self._stop.is_set() and self._done < self._steps:
+        self._progress.step(self.done, loss, self.history[-1]["score"] if self.history else None)
+        if self._stop.is_set() and self.done < self._steps:
             self.checkpoint(trainer)
             raise Interrupted
         if self._seconds is not None and self._elapsed() > self._seconds:
-            raise TimeoutError(f"the budget of {self._seconds:g} s ended at step {self._done} of {self._steps}")
+            raise TimeoutError(f"the budget of {self._seconds:g} s ended at step {self.done} of {self._steps}")
         if time.monotonic() - self._written > self._every:
             self.checkpoint(trainer)
 
@@ -113,13 +113,13 @@ class Watch(Callback):
         assert self._val.labels is not None
         predictions = predict_part(method, self._val, self._precision)
         values = measure(self._metrics, predictions, self._val.labels, method.blueprint.problem.classes())
-        self.history.append({"step": self._done, **values})
-        self.predicted["last"] = (self._done, predictions)
+        self.history.append({"step": self.done, **values})
+        self.predicted["last"] = (self.done, predictions)
         for logger in trainer.loggers:
-            logger.log_metrics({f"val/{name}": value for name, value in values.items()}, self._done)
+            logger.log_metrics({f"val/{name}": value for name, value in values.items()}, self.done)
         if self.best is None or values["score"] > self.best["score"]:
-            self.best = {"step": self._done, "score": values["score"]}
-            self.predicted["best"] = (self._done, predictions)
+            self.best = {"step": self.done, "score": values["score"]}
+            self.predicted["best"] = (self.done, predictions)
             file = self.best_file()
             assert file is not None
             file.parent.mkdir(exist_ok=True)
@@ -128,13 +128,13 @@ class Watch(Callback):
     def _loss(self, trainer: Trainer, outputs: Any) -> float | None:
         """The loss, looked at now and then: looking makes a GPU wait."""
         every = max(1, self._steps // _LOGGED)
-        if self._done % every and self._done not in self._due:
+        if self.done % every and self.done not in self._due:
             return None
         loss = float(outputs["loss"])
         if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss} at step {self._done}; try a smaller optimizer.lr")
+            raise FloatingPointError(f"the loss is {loss} at step {self.done}; try a smaller optimizer.lr")
         for logger in trainer.loggers:
-            logger.log_metrics({"loss": loss}, self._done)
+            logger.log_metrics({"loss": loss}, self.done)
         return loss
 
     def _elapsed(self) -> float:

@@ -30,7 +30,7 @@ Compute = Callable[[Mapping[str, "NDArray[Any]"], "NDArray[Any]", "int | None"],
 class Metric:
     """A metric. `range` is its natural unit; `higher` is better; `version` is raised when a value changes.
 
-    `compute(predictions, labels, classes)` reads `logits` (N, classes) or `values` (N,) from the predictions.
+    `compute(predictions, labels, classes)` reads one array of the predictions: `logits` (N, classes), `values` (N,).
     """
 
     name: str
@@ -38,7 +38,14 @@ class Metric:
     title: str
     higher: bool
     range: tuple[float, float]
+    reads: str
     compute: Compute
+
+
+def metric_names(task: Mapping[str, Any]) -> list[str]:
+    """A task's metrics, in declared order."""
+    declared = task["metric"]
+    return [declared] if isinstance(declared, str) else list(declared)
 
 
 def names() -> list[str]:

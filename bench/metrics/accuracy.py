@@ -18,4 +18,6 @@ def compute(predictions: Mapping[str, NDArray[Any]], labels: NDArray[Any], class
     return sum(row[place] for place, row in enumerate(counts)) / len(labels)
 
 
-METRIC = Metric(name="accuracy", version=1, title="Accuracy", higher=True, range=(0.0, 1.0), compute=compute)
+METRIC = Metric(
+    name="accuracy", version=1, title="Accuracy", higher=True, range=(0.0, 1.0), reads="logits", compute=compute
+)

@@ -26,4 +26,4 @@ def compute(predictions: Mapping[str, NDArray[Any]], labels: NDArray[Any], class
     return 2 * right / (2 * right + wrong) if right + wrong else 0.0
 
 
-METRIC = Metric(name="f1", version=1, title="F1", higher=True, range=(0.0, 1.0), compute=compute)
+METRIC = Metric(name="f1", version=1, title="F1", higher=True, range=(0.0, 1.0), reads="logits", compute=compute)

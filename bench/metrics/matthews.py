@@ -33,5 +33,6 @@ METRIC = Metric(
     title="Matthews correlation",
     higher=True,
     range=(-1.0, 1.0),
+    reads="logits",
     compute=compute,
 )

@@ -37,5 +37,6 @@ METRIC = Metric(
     title="Pearson correlation",
     higher=True,
     range=(-1.0, 1.0),
+    reads="values",
     compute=compute,
 )

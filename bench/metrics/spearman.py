@@ -35,5 +35,6 @@ METRIC = Metric(
     title="Spearman correlation",
     higher=True,
     range=(-1.0, 1.0),
+    reads="values",
     compute=compute,
 )

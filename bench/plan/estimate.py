@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.files import read_json
 from bench.data.access import Access
+from bench.data.repository import snapshot_here
 from bench.data.sources import source
 
 if TYPE_CHECKING:
     from bench.plan.run import Run
 
-_FLOPS = 3e10  # floating-point operations a second of a small machine, where nothing was measured
+_FLOPS = 1.5e11  # floating-point operations a second of a small machine, where nothing was measured
 _TOKENS = {"text": 64, "image": 64}  # positions a backbone sees per row, roughly
 _ROW_BYTES = 64  # a row's saved predictions
 _RECORD_BYTES = 50_000
@@ -48,20 +49,29 @@ def estimate(run: Run, rows: Iterable[Mapping[str, Any]], access: Access) -> Est
 
 
 def downloads(runs: Sequence[Run], access: Access) -> tuple[int, list[str]]:
-    """Bytes to fetch for the runs' data, and what is to be fetched with a size nobody declared."""
-    total, unknown = 0, []
-    seen: set[str] = set()
+    """Bytes to fetch for the runs' data and weights, and what is to be fetched with a size nobody declared."""
+    wanted: dict[str, int | None] = {}
     for run in runs:
-        if run.data in seen or run.spec["twin"]:
-            continue
-        seen.add(run.data)
-        if (access.cache / "prepared" / run.data).exists():
-            continue
-        size = source(run.source, run.homes["task"], access).download()
-        if size is None:
-            unknown.append(str(run.task["name"]))
-        total += size or 0
-    return total, unknown
+        if not run.spec["twin"]:
+            wanted.setdefault(f"data of {run.task['name']}", _data_bytes(run, access))
+            wanted.setdefault(f"weights of {run.spec['backbone'].get('name')}", _weights_bytes(run, access))
+    return sum(size or 0 for size in wanted.values()), [name for name, size in wanted.items() if size is None]
+
+
+def _data_bytes(run: Run, access: Access) -> int | None:
+    if (access.cache / "prepared" / run.data).exists():
+        return 0
+    return source(run.source, run.homes["task"], access).download()
+
+
+def _weights_bytes(run: Run, access: Access) -> int | None:
+    """Nothing to fetch for weights that ship, lie in a mirror or in the hub's cache; else as declared."""
+    hub = run.spec["weights"].get("hub")
+    if hub is None:
+        return None if "timm" in run.spec["weights"] else 0
+    revision = run.spec["weights"].get("revision")
+    here = "content" in run.spec["weights"] or snapshot_here("model", hub, revision) is not None
+    return 0 if here else run.download
 
 
 def _alike(row: Mapping[str, Any], run: Run) -> bool:

@@ -15,12 +15,13 @@ from bench.data.prepare import data_digest
 from bench.data.splits import twin_splits
 from bench.declarations.catalog import Catalog
 from bench.declarations.expressions import expand, split_arguments
-from bench.declarations.resolve import Resolved, resolve
+from bench.declarations.resolve import Resolved, resolve, works_on
+from bench.metrics import metric, metric_names, names
 from bench.metrics import path as metric_path
 from bench.plan.fingerprint import data_identity, weights_identity
 from bench.plan.run import ENGINE, Run
 from bench.plan.sourcecode import digests
-from bench.problems import extra_fields
+from bench.problems import extra_fields, problem_of
 
 PRECISIONS = ("32", "bf16", "16")
 TWIN_STEPS = 8
@@ -48,7 +49,7 @@ def plan(
     if precision not in PRECISIONS:
         raise UserError(f"--precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
     grid, overrides = split_arguments(arguments)
-    pairs = expand(catalog, grid)
+    pairs = _suited(expand(catalog, grid), grid, catalog)
     runs: dict[str, Run] = {}
     for parts, task in pairs:
         resolved = resolve(catalog, parts, task, overrides, extra_fields)
@@ -56,6 +57,22 @@ def plan(
             run = make_run(resolved, tuple(overrides), replicate, precision, twin, access)
             runs.setdefault(run.key, run)
     return list(runs.values())
+
+
+def _suited(
+    pairs: list[tuple[tuple[str, ...], str]], grid: Sequence[tuple[str, str]], catalog: Catalog
+) -> list[tuple[tuple[str, ...], str]]:
+    """Where a pattern or a suite was asked for, leave out tasks that a method says it does not work on."""
+    if not any(mark in side for pair in grid for side in pair for mark in "*?[") and not any(
+        name in catalog.suites() for _, tasks in grid for name in tasks.split(",")
+    ):
+        return pairs
+    kept = [
+        (parts, task)
+        for parts, task in pairs
+        if all(works_on(catalog.method(part).body, catalog.task(task).body["problem"]) for part in parts)
+    ]
+    return kept or pairs  # nothing left: let the first pair say why
 
 
 def again(request: Mapping[str, Any], catalog: Catalog, access: Access) -> Run:
@@ -80,6 +97,7 @@ def make_run(
     task = {"name": resolved.task_name, **resolved.task}
     task = _twin(task) if twin else task
     method = {"name": resolved.method_name, **resolved.method}
+    _check_metrics(task)
     if resolved.backbone is None:
         raise UserError(f"{resolved.task_name} names no backbone; add task.backbone=NAME (`bench list backbones`).")
     if task["selection"] == "val" and task["splits"].get("val") is None:
@@ -120,6 +138,7 @@ def make_run(
         source=task["source"],
         backbone=backbone,
         parameters=resolved.meta["backbone"].get("parameters"),
+        download=resolved.meta["backbone"].get("download"),
         seconds=task["budget"].get("seconds"),
         data=prepared,
         provisional=data.provisional + weights.provisional,
@@ -159,14 +178,22 @@ def _files(method: Mapping[str, Any], backbone: Mapping[str, Any], homes: Mappin
     return [source_path(ref, homes[slot]) for slot, ref in named if ref and ":" in ref]
 
 
+def _check_metrics(task: Mapping[str, Any]) -> None:
+    """A metric must read what the problem saves; said now, not after hours of training."""
+    saved = problem_of(task).saves
+    for name in metric_names(task):
+        if metric(name).reads != saved:
+            fitting = ", ".join(other for other in names() if metric(other).reads == saved)
+            raise UserError(f"{task['name']}: the metric {name} is not for a {task['problem']} task; {fitting} are.")
+
+
 def _generator(task: Mapping[str, Any], home: Path) -> dict[str, str]:
     reference = task["source"].get("generator")
     return digests([source_path(reference, home)]) if reference else {}
 
 
 def _metrics(task: Mapping[str, Any]) -> dict[str, str]:
-    declared = task["metric"]
-    return digests(metric_path(name) for name in ([declared] if isinstance(declared, str) else declared))
+    return digests(metric_path(name) for name in metric_names(task))
 
 
 def _libraries(method: Mapping[str, Any]) -> dict[str, str]:

@@ -22,6 +22,7 @@ class Run:
     source: Mapping[str, Any]  # the task's source as declared
     backbone: Mapping[str, Any]  # the backbone as resolved
     parameters: int | None  # of the backbone, where its declaration says
+    download: int | None  # bytes of its weights, likewise
     seconds: float | None  # a fit that takes longer fails
     data: str  # the digest its prepared data lie under
     provisional: tuple[str, ...]  # why a result of it would not yet be one about the published data

@@ -11,12 +11,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def metric_names(task: Mapping[str, Any]) -> list[str]:
-    """A task's metrics, in declared order."""
-    declared = task["metric"]
-    return [declared] if isinstance(declared, str) else list(declared)
-
-
 def measure(
     names: Sequence[str], predictions: Mapping[str, NDArray[Any]], labels: NDArray[Any], classes: int | None
 ) -> dict[str, float]:

@@ -27,6 +27,7 @@ class Problem(Protocol):
     """What a batch's labels are, what the head outputs, the standard loss, and what is saved per example."""
 
     fields: Mapping[str, Field]  # the task keys it adds
+    saves: str  # the array that `decode` gives and that its metrics read
 
     def __init__(self, task: Mapping[str, Any]) -> None: ...
 

@@ -19,6 +19,8 @@ class Classification:
 
     fields: Mapping[str, Field] = {"classes": Field("list", required=True, item=Field(("text", "integer")))}
 
+    saves = "logits"
+
     def __init__(self, task: Mapping[str, Any]) -> None:
         self._names = [str(name) for name in task["classes"]]
         if len(self._names) < 2 or len(set(self._names)) != len(self._names):

@@ -21,6 +21,8 @@ class Regression:
 
     fields: Mapping[str, Field] = {"range": Field("list", required=True, item=Field("number"), length=2)}
 
+    saves = "values"
+
     def __init__(self, task: Mapping[str, Any]) -> None:
         limits = task["range"]
         if len(limits) != 2 or limits[0] >= limits[1]:

@@ -9,9 +9,9 @@ from typing import Any
 from bench.core.errors import UserError
 from bench.data.access import Access
 from bench.data.prepare import unseal
-from bench.metrics import metric
+from bench.metrics import metric, metric_names
 from bench.predictions import load
-from bench.predictions.measure import measure, metric_names
+from bench.predictions.measure import measure
 from bench.select import read as read_selection
 
 

@@ -33,25 +33,27 @@ class Column:
 def count(value: float) -> str:
     """1234567 -> 1.23M"""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
+        if value >= 0.9995 * size:  # what rounds to the unit is written in it, never as 1e+03 of the one below
+            digits = f"{value / size:.3g}"
+            return f"{digits if 'e' not in digits else f'{value / size:.0f}'}{unit}"
     return f"{value:.0f}"
 
 
 def bytes_(value: float) -> str:
     """1234567 -> 1.2 MB"""
     for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= size:
+        if value >= 0.99995 * size:
             return f"{value / size:.1f} {unit}"
     return f"{value:.0f} B"
 
 
 def seconds(value: float) -> str:
-    """5025 -> 1h 23m"""
-    if value >= 3600:
-        return f"{int(value // 3600)}h {int(value % 3600 // 60):02d}m"
-    if value >= 60:
-        return f"{int(value // 60)}m {int(value % 60):02d}s"
+    """5025 -> 1h 24m"""
+    if value >= 3599.5:
+        minutes = round(value / 60)
+        return f"{minutes // 60}h {minutes % 60:02d}m"
+    if value >= 59.95:
+        return f"{round(value) // 60}m {round(value) % 60:02d}s"
     return f"{value:.1f}s"
 
 
@@ -67,13 +69,9 @@ COST = (
 
 def results(lines: Sequence[Line], title: str = "") -> Table:
     """The table of results: every metric in per cent with its interval, the number of seeds, the cost columns."""
-    metrics = list(dict.fromkeys(name for line in lines for name in line.mean))
-    if len({line.task for line in lines}) > 1 or set(metrics) == {"score"} or len(metrics) != 2:
-        shown = ["score", *(name for name in metrics if name != "score")]
-    else:
-        shown = [name for name in metrics if name != "score"]  # one metric is the score
+    shown, mixed = _shown(lines)
     costs = [column for column in COST if any(column.key in line.cost for line in lines)]
-    header = ["task", "method", *shown, "seeds", *(column.header for column in costs), ""]
+    header = ["task", "method", *shown, "seeds", *(column.header for column in costs), "metrics" if mixed else ""]
     rows = [
         [
             line.task,
@@ -81,7 +79,7 @@ def results(lines: Sequence[Line], title: str = "") -> Table:
             *(_value(line, name) for name in shown),
             str(line.replicates),
             *(column.write(line.cost[column.key]) if column.key in line.cost else "" for column in costs),
-            _remark(line),
+            ", ".join([*(_parts(line) if mixed else []), *_remarks(line)]),
         ]
         for line in lines
     ]
@@ -108,9 +106,23 @@ def _value(line: Line, name: str) -> str:
     return f"{mean} ± {100 * line.half[name]:.1f}" if line.half and name in line.half else mean
 
 
-def _remark(line: Line) -> str:
+def _shown(lines: Sequence[Line]) -> tuple[list[str], bool]:
+    """The metrics that get a column, and whether the tasks' metrics differ, so that each line names its own."""
+    found = [[name for name in line.mean if name != "score"] for line in lines if line.mean]
+    if not found:
+        return ["score"], False
+    if any(names != found[0] for names in found):
+        return ["score"], True
+    return (found[0] if len(found[0]) == 1 else ["score", *found[0]]), False
+
+
+def _parts(line: Line) -> list[str]:
+    return [f"{name} {_value(line, name)}" for name in line.mean if name != "score"]
+
+
+def _remarks(line: Line) -> list[str]:
     states = [f"{number} {state}" for state, number in sorted(line.states.items())]
-    return ", ".join([*states, *(["provisional"] if line.provisional else [])])
+    return [*states, *(["provisional"] if line.provisional else [])]
 
 
 def _notes(lines: Sequence[Line]) -> list[str]:

@@ -22,6 +22,10 @@ def test_slices_in_rows_and_per_cent() -> None:
     assert Slice.parse("train[:90%]", "x").bounds(11) == (0, 10)
     assert Slice.parse("train[90%:]", "x").bounds(11) == (10, 11)
     assert Slice.parse("train[5:200]", "x").bounds(11) == (5, 11)
+    assert Slice.parse("train[-3:]", "x").bounds(11) == (8, 11)
+    assert Slice.parse("train[:-200]", "x").bounds(11) == (0, 0)
+    assert Slice.parse("train[-10%:]", "x").bounds(200) == (180, 200)
+    assert Slice.parse("train[12.5%:]", "x").bounds(80) == (10, 80)
     assert Slice.parse("train", "x").bounds(11) == (0, 11)
     with pytest.raises(UserError, match="splits.val is 'train\\[90%'"):
         Slice.parse("train[90%", "splits.val")

@@ -55,7 +55,7 @@ def test_task_defaults() -> None:
         {"source": {"sklearn": "digits", "sha256": "a" * 64}},
         {"source": {"generator": "make:moons", "params": {"noise": 0.1}}},
         {"metric": ["accuracy", "f1"]},
-        {"budget": {"steps": 100, "seconds": 60.5, "trials": 20, "validations": 0}},
+        {"budget": {"steps": 100, "seconds": 60.5, "trials": 20, "validations": 1}},
         {
             "splits": {
                 "train": "train[10:20]",

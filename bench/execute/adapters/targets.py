@@ -199,9 +199,10 @@ def _nothing(
     known = sorted({*groups, *GROUPS, *_KINDS})
     some = ", ".join(adaptable[:: max(1, len(adaptable) // 4)][:4])
     tails = {tail for path in adaptable for tail in (path, path.rpartition(".")[2])}
-    hint = nearest(target.partition("[")[0], [*known, *tails])
+    hint = "" if target in known else nearest(target.partition("[")[0], [*known, *tails])
+    what = "group" if target in known else "target"
     return (
-        f"The target {target!r} matches no adaptable layer.{hint} "
+        f"The {what} {target!r} matches no layer of this network.{hint} "
         f"Layers are for example {some}; groups are {', '.join(known)}."
     )
 

@@ -59,6 +59,8 @@ def make(origin: Origin) -> Backbone:
     groups = dict(declared.get("targets") or {})
     args = {**(declared.get("args") or {})}
     stats = {name: args.pop(name) for name in ("mean", "std") if name in args}
+    if origin.twin and declared["library"] == "local":
+        raise UserError("A twin needs a backbone that is declared or named by its library, not a local folder.")
     if origin.twin:
         args.update(declared.get("twin") or {})
         network = _create(str(declared["name"]).split("/")[-1].split(".")[0], args, pretrained=False)
