@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from bench.data.access import Access
 from bench.plan.grid import again
 from bench.plan.grid import plan as plan_runs
 from bench.plan.run import Run
-from bench.store import Store
+from bench.store import Store, store_path
 
 if TYPE_CHECKING:
     from bench.execute.grid import Outcome
@@ -55,11 +54,6 @@ class Records(Sequence[dict[str, Any]]):
         head = "".join(f"<th>{escape(cell)}</th>" for cell in table.header)
         body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def store_path(given: str | Path | None = None) -> Path:
-    """Where records are kept: as given, else BENCH_STORE, else `bench-store` in the working directory."""
-    return Path(given or os.environ.get("BENCH_STORE") or "bench-store").expanduser()
 
 
 def plan(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,9 +121,7 @@ class Method(LightningModule):
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         """Dropout and whatever else is drawn in a step depends on the step alone."""
-        torch.manual_seed(
-            seed("dropout", self.blueprint.task, self.blueprint.replicate, self.blueprint.method["name"], index)
-        )
+        reseed(seed("dropout", self.blueprint.task, self.blueprint.replicate, self.blueprint.method["name"], index))
 
     def on_after_backward(self) -> None:
         """The first gradients tell whether every adapter is really in the network's way."""
@@ -233,5 +232,18 @@ class Method(LightningModule):
 def drawn(stream: str, *coordinates: str | int) -> Iterator[None]:
     """Draw torch's random numbers from a named stream, and leave the global state as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed(stream, *coordinates))
+        reseed(seed(stream, *coordinates))
         yield
+
+
+def reseed(value: int) -> None:
+    """`torch.manual_seed`; where there is no GPU, without what it costs at every step (it formats the call stack)."""
+    if _has_gpu():
+        torch.manual_seed(value)
+    else:
+        torch.default_generator.manual_seed(value)
+
+
+@cache
+def _has_gpu() -> bool:
+    return torch.cuda.is_available() or torch.backends.mps.is_available()

@@ -5,7 +5,8 @@ created only once, so claiming a run, taking it over and publishing its result a
 Everything else (the index, the journals) can be lost and is made again from the folders.
 """
 
+from bench.store.access import store_path
 from bench.store.claims import Claim
 from bench.store.store import Store
 
-__all__ = ["Claim", "Store"]
+__all__ = ["Claim", "Store", "store_path"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,11 @@ from typing import Any
 from bench.core.errors import UserError
 
 KEY = re.compile(r"[0-9a-f]{64}")
+
+
+def store_path(given: str | Path | None = None) -> Path:
+    """Where records are kept: as given, else BENCH_STORE, else `bench-store` in the working directory."""
+    return Path(given or os.environ.get("BENCH_STORE") or "bench-store").expanduser()
 
 
 def timestamp() -> str:

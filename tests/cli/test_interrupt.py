@@ -54,7 +54,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_the_same_command_goes_on(
     arguments = (
         "slow=toy/waves",
         "objective.params.seconds=0.2",
-        "task.budget.steps=6",
+        "task.budget.steps=12",
         "--store",
         str(tmp_path / "s"),
     )
@@ -73,7 +73,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_the_same_command_goes_on(
     assert list(log.glob("??/*/attempt-000001/checkpoint/run.ckpt"))
     again = cli("run", *arguments)
     assert again.code == 0, again.err
-    assert "6 steps, going on from step" in again.err
+    assert "12 steps, going on from step" in again.err
     assert [row["state"] for row in store.rows()] == ["done"]
     assert not list(log.glob("??/*/attempt-000002/checkpoint"))
 

@@ -49,11 +49,11 @@ def test_a_local_folder_and_a_name_in_a_mirror_are_the_same_network(bert: Path, 
     raw = [("a b c", "d e"), ("f", "g h i j a b c d e f")]
     found = []
     for backbone in (
-        make_backbone(Origin({"library": "local", "name": "local", "pool": "mean"}, TASK, bert, Access(tmp_path), False)),
         make_backbone(
-            origin(
-                tmp_path, mirror=tmp_path / "mirror", library="transformers", name="someone/tiny-bert", pool="mean"
-            )
+            Origin({"library": "local", "name": "local", "pool": "mean"}, TASK, bert, Access(tmp_path), False)
+        ),
+        make_backbone(
+            origin(tmp_path, mirror=tmp_path / "mirror", library="transformers", name="someone/tiny-bert", pool="mean")
         ),
     ):
         backbone.eval()
@@ -99,7 +99,9 @@ def test_what_is_not_here_offline_is_a_sentence(tmp_path: Path) -> None:
 
 def test_channels_and_sizes_are_fitted(tmp_path: Path) -> None:
     vit = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
-    backbone = make_backbone(origin(tmp_path, twin=True, library="timm", name="vit_tiny_patch16_224", twin_=0, args=vit))
+    backbone = make_backbone(
+        origin(tmp_path, twin=True, library="timm", name="vit_tiny_patch16_224", twin_=0, args=vit)
+    )
     backbone.eval()
     grey = torch.randint(0, 255, (2, 1, 8, 8), dtype=torch.uint8)
     assert backbone(grey).shape == (2, 16)
@@ -116,7 +118,9 @@ def test_the_twin_of_an_undeclared_text_backbone_is_refused_by_name(go: Go) -> N
     assert rows == []
 
 
-def test_predictions_do_not_depend_on_the_evaluation_batch(go: Go, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_predictions_do_not_depend_on_the_evaluation_batch(
+    go: Go, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from bench.execute import loaders
     from bench.predictions import load
 

@@ -70,7 +70,9 @@ def test_a_record_says_what_it_was_and_cost(toy: Path, go: Go) -> None:
     assert (store.folder(row["key"]) / "log" / "metrics.csv").read_text().count("\n") > 3  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("arguments", [("all=toy/angle",), ("scaled=toy/waves", "task.selection=last", "task.splits.val=null")])
+@pytest.mark.parametrize(
+    "arguments", [("all=toy/angle",), ("scaled=toy/waves", "task.selection=last", "task.splits.val=null")]
+)
 def test_records_are_of_the_published_schema(toy: Path, go: Go, arguments: tuple[str, ...]) -> None:
     import jsonschema
 

@@ -25,12 +25,11 @@ Examples:
 @store_option
 def command(key: str, folder: Path, adapter: bool, offline: bool, store: str | None) -> None:
     """Write the trained model of the run KEY into FOLDER."""
-    from bench.api import store_path
     from bench.cli.commands.run import forbid_network
     from bench.data.access import Access
     from bench.declarations.catalog import Catalog
     from bench.plan.grid import again
-    from bench.store import Store
+    from bench.store import Store, store_path
 
     opened, access = Store(store_path(store)), Access.from_environment(offline)
     if access.offline:

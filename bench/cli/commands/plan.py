@@ -28,11 +28,10 @@ def command(
     as_json: bool,
 ) -> None:
     """Show the runs that METHODS=TASKS means, which are done, and what the others would cost."""
-    from bench.api import store_path
     from bench.data.access import Access
     from bench.plan.estimate import downloads, estimate
     from bench.plan.grid import plan
-    from bench.store import Store
+    from bench.store import Store, store_path
 
     access = Access.from_environment(offline)
     runs = plan(arguments, seeds=seed_list(seeds), precision=precision, twin=twin, access=access)

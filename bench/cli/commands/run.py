@@ -85,11 +85,10 @@ def command(
     debug: bool,
 ) -> None:
     """Run methods on tasks: METHODS=TASKS, with commas, globs and a+b combinations; KEY=VALUE overrides."""
-    from bench.api import store_path
     from bench.data.access import Access
     from bench.execute.options import Options, check
     from bench.plan.grid import plan
-    from bench.store import Store
+    from bench.store import Store, store_path
 
     stop = threading.Event()
     loggers = tuple(name.strip() for name in log.split(","))

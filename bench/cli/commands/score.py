@@ -21,11 +21,11 @@ Examples:
 @json_option
 def command(keys: tuple[str, ...], everything: bool, offline: bool, store: str | None, as_json: bool) -> None:
     """Score finished runs again from their stored predictions; each scoring is appended to the record and counted."""
-    from bench.api import rescore, store_path
+    from bench.api import rescore
     from bench.cli.commands.run import forbid_network
     from bench.core.errors import UserError
     from bench.data.access import Access
-    from bench.store import Store
+    from bench.store import Store, store_path
     from bench.tables import Table
 
     if not keys and not everything:

@@ -65,8 +65,7 @@ def _unknown(name: str) -> str:
 
 
 def _record(name: str, store: str | None, as_json: bool) -> None:
-    from bench.api import store_path
-    from bench.store import Store
+    from bench.store import Store, store_path
 
     opened = Store(store_path(store))
     key = opened.find(name)

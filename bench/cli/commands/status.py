@@ -22,9 +22,8 @@ Examples:
 def command(patterns: tuple[str, ...], store: str | None, as_json: bool) -> None:
     """Show how many runs are done, running, queued, stale (their process died) and failed."""
     from bench.aggregate import names
-    from bench.api import store_path
     from bench.cli.choose import choose
-    from bench.store import Store
+    from bench.store import Store, store_path
     from bench.tables import Table
 
     path = store_path(store)

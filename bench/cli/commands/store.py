@@ -29,8 +29,7 @@ def command() -> None:
 @store_option
 def merge(other: Path, store: str | None) -> None:
     """Copy finished runs from the store OTHER; a run that is here already stays as it is."""
-    from bench.api import store_path
-    from bench.store import Store
+    from bench.store import Store, store_path
 
     copied, present = Store.open(store_path(store)).merge(other)
     click.echo(f"{number(copied, 'run')} copied; {present} here already.")
@@ -43,8 +42,7 @@ def merge(other: Path, store: str | None) -> None:
 @store_option
 def rm(keys: tuple[str, ...], state: str | None, yes: bool, store: str | None) -> None:
     """Remove runs by their KEYS (or first digits), or all in a state."""
-    from bench.api import store_path
-    from bench.store import Store
+    from bench.store import Store, store_path
 
     opened = Store(store_path(store))
     chosen = [opened.find(key) for key in keys]
@@ -70,8 +68,7 @@ def _agreed(question: str) -> bool:
 @json_option
 def du(store: str | None, as_json: bool) -> None:
     """Show the disk use of each method and task."""
-    from bench.api import store_path
-    from bench.store import Store
+    from bench.store import Store, store_path
     from bench.tables import Table, bytes_
 
     used = Store(store_path(store)).usage()

@@ -23,9 +23,8 @@ Examples:
 def command(patterns: tuple[str, ...], methods: str | None, everything: bool, store: str | None, as_json: bool) -> None:
     """Show results: mean over seeds, its 95 % interval from two seeds on, and what it cost."""
     from bench.aggregate import lines
-    from bench.api import store_path
     from bench.cli.choose import choose
-    from bench.store import Store
+    from bench.store import Store, store_path
     from bench.tables import results, suites
 
     opened = Store(store_path(store))

@@ -24,10 +24,9 @@ Examples:
 @json_option
 def command(key: str, other: str | None, offline: bool, store: str | None, as_json: bool) -> None:
     """Say what changed: between the run KEY as recorded and as it would be today, or between two recorded runs."""
-    from bench.api import store_path
     from bench.plan.run import label
     from bench.plan.why import differences
-    from bench.store import Store
+    from bench.store import Store, store_path
     from bench.tables import Table
 
     opened = Store(store_path(store))
