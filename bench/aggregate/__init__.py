@@ -32,25 +32,54 @@ class Line:
     cost: Mapping[str, float]
     states: Mapping[str, int]  # runs of this line that are not done
     provisional: Sequence[str]
+    base: str = ""  # the task's own name, without what was overridden
+    older: int = 0  # variants of the same name that are not shown
+
+    @property
+    def setting(self) -> str:
+        """What was overridden of the task, and `twin`."""
+        return self.task.removeprefix(self.base).strip()
+
+
+@dataclass(frozen=True)
+class SuiteLine:
+    """One method over a suite, under one setting of its tasks; `mean` is None while a task is missing."""
+
+    method: str
+    setting: str
+    mean: float | None
+    tasks: int
+    seeds: tuple[int, int]  # fewest and most replicates of a task
+    states: Mapping[str, int]
 
 
 def lines(rows: Iterable[Mapping[str, Any]], everything: bool = False) -> list[Line]:
-    """Group rows by method, task and what was overridden; of several variants the newest, unless `everything`."""
-    groups: dict[tuple[str, str], dict[str, list[Mapping[str, Any]]]] = {}
+    """One line per variant; of several variants of one name the newest with a result, unless `everything`.
+
+    A variant is what replicates share: the same key but for the seed, however it was asked for. Variants of one name
+    differ in what no name says: code, data, a declaration that was edited.
+    """
+    variants: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        groups.setdefault(names(row["request"]), {}).setdefault(row["variant"], []).append(row)
+        variants.setdefault(row["variant"], []).append(row)
+    groups: dict[tuple[str, str], list[list[Mapping[str, Any]]]] = {}
+    for variant in variants.values():
+        label = min((names(row["request"]) for row in variant), key=lambda pair: (len("".join(pair)), pair))
+        groups.setdefault(label, []).append(variant)
     made = []
-    for (method, task), variants in sorted(groups.items(), key=lambda item: (item[0][1], item[0][0])):
-        ordered = sorted(variants.values(), key=_age)
+    for (method, task), found in sorted(groups.items(), key=lambda item: (item[0][1], item[0][0])):
+        ordered = sorted(found, key=lambda variant: (any(row["state"] == "done" for row in variant), _age(variant)))
         for variant in ordered if everything else ordered[-1:]:
-            made.append(_line(method, task, variant))
+            made.append(_line(method, task, variant, 0 if everything else len(ordered) - 1))
     return made
 
 
 def names(request: Mapping[str, Any]) -> tuple[str, str]:
     """How a run's method and task are called in a table: with what was overridden."""
-    task = [one.removeprefix("task.") for one in request["overrides"] if one.startswith("task.")]
-    method = [one for one in request["overrides"] if not one.startswith("task.")]
+    last = {one.partition("=")[0]: one for one in request["overrides"]}  # the last override of a key counts
+    overrides = [last[key] for key in sorted(last)]
+    task = [one.removeprefix("task.") for one in overrides if one.startswith("task.")]
+    method = [one for one in overrides if not one.startswith("task.")]
     marks = [f"precision={request['precision']}"] if request["precision"] != "32" else []
     twin = ["twin"] if request["twin"] else []
     return " ".join([request["method"], *method, *marks]), " ".join([request["task"], *task, *twin])
@@ -78,14 +107,26 @@ def quantile(freedom: int) -> float:
     return _Z95 + math.fsum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
-def suite_mean(made: Sequence[Line], tasks: Sequence[str], method: str) -> float | None:
-    """The plain mean of a method's task scores; None while one is missing."""
-    scores = {line.task: line.mean.get("score") for line in made if line.method == method}
-    found = [score for task in tasks if (score := scores.get(task)) is not None]
-    return fmean(found) if len(found) == len(tasks) else None
+def suite_lines(made: Sequence[Line], tasks: Sequence[str]) -> list[SuiteLine]:
+    """The plain mean over a suite's tasks for each method and setting; never over tasks of different settings."""
+    groups: dict[tuple[str, str], dict[str, Line]] = {}
+    for line in made:
+        if line.base in tasks:
+            groups.setdefault((line.method, line.setting), {})[line.base] = line
+    found = []
+    for (method, setting), by_task in sorted(groups.items()):
+        scores = [line.mean["score"] for line in by_task.values() if "score" in line.mean]
+        states: dict[str, int] = {}
+        for line in by_task.values():
+            for state, number in line.states.items():
+                states[state] = states.get(state, 0) + number
+        seeds = [line.replicates for line in by_task.values()]
+        mean = fmean(scores) if len(scores) == len(tasks) else None
+        found.append(SuiteLine(method, setting, mean, len(scores), (min(seeds), max(seeds)), states))
+    return found
 
 
-def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]]) -> Line:
+def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]], older: int) -> Line:
     done = [row for row in rows if row["state"] == "done" and row.get("scores")]
     metrics = list(done[0]["scores"]) if done else []
     values = {name: [row["scores"][name] for row in done if name in row["scores"]] for name in metrics}
@@ -104,6 +145,8 @@ def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]]) -> Line:
         cost={key: fmean(cost[key] for cost in costs if cost.get(key) is not None) for key in keys},
         states=states,
         provisional=sorted({reason for row in done for reason in row.get("provisional") or []}),
+        base=str(rows[0]["request"]["task"]),
+        older=older,
     )
 
 

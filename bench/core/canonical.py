@@ -10,7 +10,8 @@ from typing import Any
 def canonical(value: Any) -> str:
     """`value` as JSON with sorted keys, no spaces and ASCII only; equal meanings give equal text.
 
-    A whole float and the integer of the same value (`1.0`, `1`) mean the same parameter, and are written alike.
+    `1` and `1.0` differ: a method may take a count for the one and a share for the other. Declared keys that are
+    numbers arrive here as floats however they were written.
     Raises TypeError for anything JSON cannot hold and ValueError for infinities and nan.
     """
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
@@ -28,6 +29,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return int(value)
     return value

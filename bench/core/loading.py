@@ -20,16 +20,23 @@ def load(reference: str, home: Path) -> Any:
     """The object that `reference` ("file:Name") names in the folder `home`.
 
     Built-in files are imported as `bench.methods...`; those of another project under a package name of their own,
-    so that relative imports work everywhere and no project's names collide with another's.
+    so that relative imports work everywhere and no project's names collide with another's. Files edited since they
+    were imported are imported anew: what runs is what the key says.
     """
     stem, _, name = reference.partition(":")
     path = source_path(reference, home)
+    package = _package(root_of(home))
+    _forget_edited(package)
+    writing, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a cached file may be a second out of date
     try:
-        module = importlib.import_module(f"{_package(root_of(home))}.{_dotted(home, stem)}")
+        module = importlib.import_module(f"{package}.{_dotted(home, stem)}")
     except UserError:
         raise
     except Exception as error:
         raise UserError(_unimportable(path, error)) from error
+    finally:
+        sys.dont_write_bytecode = writing
+        _MARKS.update({module: mark for module, mark in _marks(package).items() if module not in _MARKS})
     if not hasattr(module, name):
         public = [word for word in vars(module) if not word.startswith("_")]
         raise UserError(f"{path} has no {name}, which {reference!r} names.{nearest(name, public)}")
@@ -67,15 +74,48 @@ def _dotted(home: Path, stem: str) -> str:
     return ".".join([*home.relative_to(root_of(home)).parts, stem])
 
 
+_MARKS: dict[str, tuple[int, int]] = {}  # module -> time and size of its file when it was imported
+
+
+def _marks(package: str) -> dict[str, tuple[int, int]]:
+    """The present marks of the imported modules of a package; (0, 0) for a file that is gone."""
+    found = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.startswith(f"{package}.") and file:
+            try:
+                status = Path(file).stat()
+                found[name] = (status.st_mtime_ns, status.st_size)
+            except OSError:
+                found[name] = (0, 0)
+    return found
+
+
+def _forget_edited(package: str) -> None:
+    """Drop a package's modules when the file of any of them changed: they may hold each other's old objects."""
+    present = _marks(package)
+    if all(_MARKS.get(name, mark) == mark for name, mark in present.items()):
+        return
+    for name in present:
+        del sys.modules[name]
+        _MARKS.pop(name, None)
+    importlib.invalidate_caches()
+
+
+def builtin_root(name: str) -> Path | None:
+    """The folder of the built-in `methods`, `tasks` or `metrics`; None in a bare checkout that is not installed."""
+    try:
+        spec = importlib.util.find_spec(f"bench.{name}")
+    except ModuleNotFoundError:
+        return None
+    places = list(spec.submodule_search_locations or []) if spec is not None else []
+    return Path(places[0]) if places else None
+
+
 def _package(root: Path) -> str:
     """The importable package name for a root folder; made on first use where it is not a built-in."""
-    builtin = f"bench.{root.name}"
-    try:
-        spec = importlib.util.find_spec(builtin)
-    except ModuleNotFoundError:
-        spec = None
-    if spec is not None and str(root) in map(str, map(Path, spec.submodule_search_locations or [])):
-        return builtin
+    if builtin_root(root.name) == root:
+        return f"bench.{root.name}"
     name = f"bench_project_{digest(str(root))[:12]}_{root.name}"
     if name not in sys.modules:
         package = types.ModuleType(name)

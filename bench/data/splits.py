@@ -34,7 +34,7 @@ class Slice:
     def parse(cls, text: str, where: str) -> Slice:
         """Read `SPLIT` or `SPLIT[a:b]`, bounds in rows or per cent."""
         match = _EXPRESSION.match(text)
-        if match is None:
+        if match is None or not match["split"].strip("."):
             raise UserError(
                 f'{where} is {text!r}; expected a published split or a slice of one, such as "train[:90%]".'
             )

@@ -126,6 +126,8 @@ def check_value(value: Any, field: Field, key: str, where: Where, *, defaults: b
         return _plain(value, key, where)
     if kind in ("integer", "number"):
         _check_bounds(value, field, key, where)
+    if kind == "integer" and "integer" not in field.kinds:
+        value = float(value)  # one meaning, one form
     if kind in ("integer", "number", "text") and field.choices and value not in field.choices:
         raise _wrong(value, field, key, where, nearest(str(value), [str(choice) for choice in field.choices]))
     if kind == "list":

@@ -76,7 +76,7 @@ def apply(
                 legal = [*method.settable(), *task.settable()]
                 raise UserError(f"{where} sets {quoted(typed)}, and {target}.{nearest_key(typed, legal)}")
             _check(target, value, typed, where)
-            _set(side.body, typed.removeprefix(side.prefix), value, target)
+            _set(side.body, typed.removeprefix(side.prefix), _as_declared(target, value), target)
             places[typed] = where
     return Applied(task.body, method.body, places)
 
@@ -127,6 +127,15 @@ def _check(target: Target, value: Any, typed: str, where: str) -> None:
         check_value(value, target.field, typed, where, defaults=False)
     elif expected := same_kind(target.value, value):
         raise UserError(f"{where}: {quoted(typed)} must be {expected}, found {found(value)}.")
+
+
+def _as_declared(target: Target, value: Any) -> Any:
+    """A free-form number in the form of the declared one: `16` where 8.0 stands is 16.0, and `16.0` for 8 is 16."""
+    if target.field is None and isinstance(target.value, float) and type(value) is int:
+        return float(value)
+    if target.field is None and type(target.value) is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 def _set(body: dict[str, Any], key: str, value: Any, target: Target) -> None:

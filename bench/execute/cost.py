@@ -46,7 +46,7 @@ def peak_bytes(device: torch.device) -> int | None:
 
 
 def provenance(device: torch.device, homes: dict[str, Path]) -> dict[str, Any]:
-    """Versions, commit and cleanliness of the harness and of each project a declaration came from, hardware, and the determinism class."""
+    """Versions, hardware, determinism class; commit and cleanliness of the harness and the declarations' projects."""
     roots = sorted({str(folder) for folder in (Path(__file__).parents[1], *homes.values())})
     return {
         "versions": _versions(),
@@ -80,6 +80,11 @@ def _processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or "unknown"
+
+
+def look_again() -> None:
+    """Forget what is known of checkouts: files may have been edited since the last grid of this process."""
+    _commit.cache_clear()
 
 
 @lru_cache(maxsize=32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import shutil
 import time
 import warnings
 from collections.abc import Mapping
@@ -24,15 +23,18 @@ from bench.data.modalities import modality
 from bench.data.prepare import Part, Prepared, equal_contents, prepare
 from bench.execute import cost
 from bench.execute.backbones import Backbone, Origin, make_backbone
+from bench.execute.checkpoint import bring
 from bench.execute.data import Data
+from bench.execute.draws import drawn
 from bench.execute.evaluate import PRECISIONS, predict_part
 from bench.execute.loaders import Schedule, training_loader
 from bench.execute.logs import closing, make_loggers
-from bench.execute.method import Blueprint, Method, drawn
+from bench.execute.method import Blueprint, Method
 from bench.execute.options import Options
 from bench.execute.progress import Progress
 from bench.execute.watch import Watch
 from bench.metrics import metric_names
+from bench.plan.grid import check_code
 from bench.predictions import save as save_predictions
 from bench.predictions.measure import measure
 from bench.problems import Problem, problem_of
@@ -44,6 +46,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bench.plan.run import Run
+
+
+_THREADS = torch.get_num_threads()  # torch's own choice, whatever an earlier run in this process asked for
 
 
 @dataclass
@@ -78,8 +83,8 @@ def execute(
 
     Raises UserError for what a person must mend, Interrupted when asked to stop, and whatever the method raises.
     """
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    check_code(run)
+    torch.set_num_threads(options.threads or _THREADS)
     device = choose_device(options.device)
     problem = problem_of(run.task)
     prepared = prepared_data(run, access)
@@ -119,7 +124,8 @@ def work_backbone(run: Run, access: Access) -> Backbone:
     """The run's backbone; random twins are drawn from the task's init stream."""
     home = run.homes.get("backbone") or Path()
     with drawn("init", run.task["name"], run.replicate):
-        return make_backbone(Origin(run.backbone, run.task, home, access, bool(run.spec["twin"])))
+        revision = run.spec["weights"].get("revision")
+        return make_backbone(Origin(run.backbone, run.task, home, access, bool(run.spec["twin"]), revision))
 
 
 def prepared_data(run: Run, access: Access) -> Prepared:
@@ -146,10 +152,10 @@ def choose_device(wanted: str) -> torch.device:
 def _data(
     work: Work, method: Method, pool: Mapping[str, Part], schedule: Schedule, steps: int, previous: Path | None
 ) -> tuple[Data, int]:
-    resume, done = _checkpoint(work.folder, previous)
     kind = modality(work.task["problem"].partition("-")[0])
     encoder = method.backbone.encoder
     micro, workers = _micro(work, schedule), work.options.workers
+    resume, done = bring(previous, work.folder, micro)
     task, replicate = work.task, work.run.replicate
 
     def training() -> Any:
@@ -172,20 +178,6 @@ def _micro(work: Work, schedule: Schedule) -> int:
     rows, wanted = min(len(schedule.rows(step)) for step in range(schedule.per_epoch)), work.options.micro_batch
     size = int(work.task["budget"]["batch_size"])
     return 1 if wanted is None else max(1, min(-(-size // wanted), rows))
-
-
-def _checkpoint(folder: Path, previous: Path | None) -> tuple[Path | None, int]:
-    """Bring an interrupted attempt's checkpoint into this attempt's folder; (file, optimizer steps behind it)."""
-    if previous is None or not (previous / "checkpoint" / "run.ckpt").exists():
-        return None, 0
-    shutil.copytree(previous / "checkpoint", folder / "checkpoint", dirs_exist_ok=True)
-    file = folder / "checkpoint" / "run.ckpt"
-    try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
-        return file, int(found["global_step"])
-    except Exception:  # a damaged checkpoint costs the time to train anew, nothing else
-        shutil.rmtree(folder / "checkpoint")
-        return None, 0
 
 
 def _watch(work: Work, steps: int, val: Part | None) -> Watch:
@@ -233,8 +225,8 @@ def _trainer(work: Work, watch: Watch, steps: int, micro: int) -> Trainer:
 @contextmanager
 def _on(device: torch.device, method: Method) -> Iterator[None]:
     """Put the method on its device; what is drawn inside does not reach the process's own random state."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+    own = (method.blueprint.task, method.blueprint.replicate, method.blueprint.method["name"])
+    with drawn("method", *own, "fit", device=device), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         method.to(device)
         method.train()
@@ -253,7 +245,9 @@ def _predict(work: Work, method: Method, watch: Watch, val: Part | None, steps: 
         known = watch.predicted.get("best")
         candidates.append(_candidate(work, method, val, "best", int(watch.best["step"]), known))
         method.load_trained_state(last)
-    method.finish()
+    own = (method.blueprint.task, method.blueprint.replicate, method.blueprint.method["name"])
+    with drawn("method", *own, "finish", device=work.device):
+        method.finish()
     known = None if finished else watch.predicted.get("last")
     candidates.append(_candidate(work, method, val, "last", steps, known))
     return candidates
@@ -282,6 +276,7 @@ def _record(work: Work, method: Method, watch: Watch, candidates: list[Candidate
     selection = select(str(work.task.get("selection") or "val"), candidates)
     selection.write(work.folder)
     kept = _keep(work.folder, selection, candidates)
+    prepared_data(work.run, work.access)  # should a cleaner have emptied the cache meanwhile
     event = score(
         work.folder,
         work.task,
@@ -327,12 +322,11 @@ def _record(work: Work, method: Method, watch: Watch, candidates: list[Candidate
 
 
 def _keep(folder: Path, selection: Selection, candidates: list[Candidate]) -> Path:
-    """Keep the selected state as `trained.safetensors`, drop the other's and the checkpoint."""
+    """Keep the selected state as `trained.safetensors`, drop the other's."""
     kept = folder / "trained.safetensors"
     (folder / f"{selection.candidate}.safetensors").replace(kept)
     for candidate in candidates:
         (folder / f"{candidate.name}.safetensors").unlink(missing_ok=True)
-    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return kept
 
 

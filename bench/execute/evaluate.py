@@ -11,6 +11,7 @@ from lightning.fabric.utilities import move_data_to_device
 from numpy.typing import NDArray
 
 from bench.data.prepare import Part
+from bench.execute.draws import drawn
 from bench.execute.loaders import evaluation_batches
 
 if TYPE_CHECKING:
@@ -26,9 +27,17 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     return nullcontext() if kind is None else torch.autocast(device.type, dtype=kind)
 
 
-@torch.no_grad()
 def predict_part(method: Method, part: Part, precision: str) -> dict[str, NDArray[Any]]:
-    """What is saved per example of a part, in the part's order, with `ids`. The method sees no labels of it."""
+    """What is saved per example of a part, in the part's order, with `ids`. The method sees no labels of it.
+
+    Whatever a method draws here comes from its own stream, so that predictions depend on nothing before them.
+    """
+    own = (method.blueprint.task, method.blueprint.replicate, method.blueprint.method["name"])
+    with drawn("method", *own, "predict", part.name, device=method.device), torch.no_grad():
+        return _predict(method, part, precision)
+
+
+def _predict(method: Method, part: Part, precision: str) -> dict[str, NDArray[Any]]:
     was_training = method.training
     method.eval()
     encoder = method.backbone.encoder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 import traceback
@@ -41,12 +42,12 @@ def run_all(
     """
     outcome = Outcome()
     waiting = _open(runs, store, outcome, retry)
-    if waiting:
-        _prepare(waiting, access, options, progress, outcome)
-    waiting = [run for run in waiting if run.key not in outcome.refused]
-    for run in waiting:
-        store.enqueue(run.key, dict(run.spec), dict(run.request))
     try:
+        if waiting:
+            _prepare(waiting, access, options, progress, outcome)
+        waiting = [run for run in waiting if run.key not in outcome.refused]
+        for run in waiting:
+            store.enqueue(run.key, dict(run.spec), dict(run.request))
         while waiting:
             left = [run for run in waiting if not _attempt(run, store, access, options, progress, retry, outcome)]
             if len(left) == len(waiting):
@@ -76,11 +77,15 @@ def _open(runs: Sequence[Run], store: Store, outcome: Outcome, retry: bool) -> l
 def _prepare(runs: Sequence[Run], access: Access, options: Options, progress: Progress, outcome: Outcome) -> None:
     """Read every task's data before anything is claimed: what a person must mend is said before hours are spent."""
     progress.phase("loading torch and lightning")
+    from bench.execute.cost import look_again
     from bench.execute.engine import choose_device, prepared_data
 
+    look_again()
     choose_device(options.device)  # a device that is not there is one mistake, not one for each run
     made: set[str] = set()
     for run in runs:
+        if options.stop.is_set():
+            raise Interrupted
         if run.data in made:
             continue
         progress.phase(f"preparing {run.task['name']}")
@@ -90,6 +95,10 @@ def _prepare(runs: Sequence[Run], access: Access, options: Options, progress: Pr
         except UserError as error:
             outcome.refused.update({other.key: str(error) for other in runs if other.data == run.data})
             made.add(run.data)
+        except Exception as error:  # a generator's own mistake
+            said = f"The data of {run.task['name']} cannot be made: {_safe(f'{type(error).__name__}: {error}')}"
+            outcome.refused.update({other.key: said for other in runs if other.data == run.data})
+            made.add(run.data)
 
 
 def _attempt(
@@ -98,7 +107,13 @@ def _attempt(
     """Whether the run is settled now. False: another process holds it."""
     if options.stop.is_set():
         raise Interrupted
-    claim = store.claim(run.key, retry=retry)
+    try:
+        store.enqueue(run.key, dict(run.spec), dict(run.request))  # somebody may have removed it meanwhile
+        claim = store.claim(run.key, retry=retry)
+    except UserError:
+        if run.key in store:
+            raise
+        return False
     if claim is None:
         return _elsewhere(run, store, outcome)
     with claim:
@@ -111,22 +126,39 @@ def _attempt(
             claim.release()
             raise Interrupted from None
         except UserError as error:
-            claim.release()
-            if claim.attempt == 1:
-                store.remove([run.key])  # nothing came of it, and nothing is left
+            _withdraw(run, claim, store)
             outcome.refused[run.key] = str(error)
             return True
-        except Exception as error:
-            line = f"{type(error).__name__}: {error}".splitlines()[0]
-            claim.fail(_failure(run, line), traceback.format_exc())
+        except (Exception, SystemExit) as error:
+            line = _safe(f"{type(error).__name__}: {error}").splitlines()[0]
+            with contextlib.suppress(UserError, OSError):  # no room even for this: the claim is given back below
+                claim.fail(_failure(run, line), _safe(traceback.format_exc()))
             outcome.failed[run.key] = line
             return True
-        if claim.publish(record):
+        try:
+            published = claim.publish(record)
+        except (UserError, OSError) as error:
+            outcome.refused[run.key] = f"{run.label} is finished and could not be published: {error}"
+            return True
+        if published:
             for left in claim.folder.parent.glob("attempt-*/checkpoint"):  # of attempts that were interrupted
                 shutil.rmtree(left, ignore_errors=True)
             outcome.finished.append(run.key)
             return True
     return False
+
+
+def _withdraw(run: Run, claim: Claim, store: Store) -> None:
+    """Give a claim back after a person's mistake. Where nothing came of the run, nothing is left of it."""
+    claim.release()
+    if claim.attempt == 1 and not (claim.folder / "selection.json").exists():
+        with contextlib.suppress(UserError):  # another process may have claimed it already
+            store.remove([run.key])
+
+
+def _safe(text: str) -> str:
+    """Text that can be written down: a file name that is no text may stand in a message."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _elsewhere(run: Run, store: Store, outcome: Outcome) -> bool:

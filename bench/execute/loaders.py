@@ -18,7 +18,7 @@ from bench.data.modalities import Modality
 from bench.data.prepare import Part
 from bench.execute.backbones import Encoder
 
-Batch = dict[str, Any]  # inputs, labels (training and validation only), ids, share
+Batch = dict[str, Any]  # inputs, ids; in training also labels, share and draw (step, first row)
 
 _BUCKET = 32  # batches whose rows are sorted by length together
 EVALUATION_BATCH = 64
@@ -101,7 +101,7 @@ class _Training(Dataset[Batch]):
         inputs = self._part.inputs.take(self._part.rows[rows])
         seeds = [seed("augmentation", self._task["name"], self._replicate, draw.epoch, int(one)) for one in ids]
         batch = _batch(self._encoder(self._modality.augment(inputs, self._task, seeds)), self._part, rows)
-        return {**batch, "share": draw.share}
+        return {**batch, "share": draw.share, "draw": (draw.step, int(ids[0]))}
 
 
 def training_loader(

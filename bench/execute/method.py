@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from bench.core.errors import UserError
 from bench.core.loading import load
 from bench.core.streams import seed
 from bench.execute.adapters import Adaptation, AdaptationContext, make_adaptation
 from bench.execute.backbones import Backbone
+from bench.execute.draws import drawn, reseed
 from bench.execute.head import LinearHead
 from bench.execute.objective import Objective
 from bench.execute.optimizer import make_optimizer, make_schedule
@@ -120,8 +118,9 @@ class Method(LightningModule):
         return weighted
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
-        """Dropout and whatever else is drawn in a step depends on the step alone."""
-        reseed(seed("dropout", self.blueprint.task, self.blueprint.replicate, self.blueprint.method["name"], index))
+        """Dropout and whatever else is drawn in a step depends on the step and its rows alone."""
+        own = (self.blueprint.task, self.blueprint.replicate, self.blueprint.method["name"])
+        reseed(seed("dropout", *own, *batch["draw"]))
 
     def on_after_backward(self) -> None:
         """The first gradients tell whether every adapter is really in the network's way."""
@@ -145,7 +144,7 @@ class Method(LightningModule):
         """The adaptation's own groups, then the rest; biases and normalisation weights do not decay."""
         own = self.adaptation.param_groups(declared)
         taken = {id(one) for group in own for one in group["params"]}
-        head_lr = declared.get("head_lr") or declared["lr"]
+        head_lr = declared["lr"] if declared.get("head_lr") is None else declared["head_lr"]
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad and id(parameter) not in taken:
@@ -209,41 +208,25 @@ class Method(LightningModule):
         return any(parameter.requires_grad for parameter in self.adaptation.parameters())
 
     def _still(self) -> Iterator[nn.Module]:
-        """Batch normalisation whose own weights are frozen: its statistics are pretrained weights, and do not move."""
+        """Normalisation that does not move: its statistics are pretrained weights, frozen with its own weights.
+
+        Without weights of its own it moves where anything else of the backbone does.
+        """
+        anything = any(parameter.requires_grad for parameter in self.backbone.parameters())
         for module in self.backbone.modules():
-            if isinstance(module, _BatchNorm) and not any(
-                one.requires_grad for one in module.parameters(recurse=False)
-            ):
-                yield module
+            if isinstance(module, _NormBase):
+                own = [parameter.requires_grad for parameter in module.parameters(recurse=False)]
+                if not (any(own) if own else anything):
+                    yield module
 
     def _unchanged(self, published: set[int]) -> Iterator[str]:
-        moving = {
-            id(buffer)
-            for module in self.backbone.modules()
-            if isinstance(module, _BatchNorm) and any(one.requires_grad for one in module.parameters(recurse=False))
-            for buffer in module.buffers(recurse=False)
-        }
+        """Names of the backbone's tensors that stay as published: frozen weights, and buffers that do not move."""
+        moving = self._adapters() or any(parameter.requires_grad for parameter in self.backbone.parameters())
+        still = {id(buffer) for module in self._still() for buffer in module.buffers(recurse=False)}
+        parameters = {id(parameter) for parameter in self.parameters()}
         for name, tensor in self.state_dict(keep_vars=True).items():
-            if id(tensor) in published and not tensor.requires_grad and id(tensor) not in moving:
+            frozen = id(tensor) in parameters and not tensor.requires_grad
+            if id(tensor) in published and (
+                frozen or (id(tensor) not in parameters and (not moving or id(tensor) in still))
+            ):
                 yield name
-
-
-@contextmanager
-def drawn(stream: str, *coordinates: str | int) -> Iterator[None]:
-    """Draw torch's random numbers from a named stream, and leave the global state as it was."""
-    with torch.random.fork_rng(devices=[]):
-        reseed(seed(stream, *coordinates))
-        yield
-
-
-def reseed(value: int) -> None:
-    """`torch.manual_seed`; where there is no GPU, without what it costs at every step (it formats the call stack)."""
-    if _has_gpu():
-        torch.manual_seed(value)
-    else:
-        torch.default_generator.manual_seed(value)
-
-
-@cache
-def _has_gpu() -> bool:
-    return torch.cuda.is_available() or torch.backends.mps.is_available()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bench.core.errors import Interrupted
 from bench.data.prepare import Part
+from bench.execute.checkpoint import FILE, best_name
 from bench.execute.evaluate import predict_part
 from bench.execute.progress import Progress
 from bench.predictions.measure import measure
@@ -94,7 +95,7 @@ class Watch(Callback):
         folder = self._folder / "checkpoint"
         folder.mkdir(exist_ok=True)
         trainer.save_checkpoint(folder / "writing.ckpt")
-        (folder / "writing.ckpt").replace(folder / "run.ckpt")
+        (folder / "writing.ckpt").replace(folder / FILE)
         self._written = time.monotonic()
         for file in folder.glob("best-*.safetensors"):
             if file != self.best_file():
@@ -104,7 +105,7 @@ class Watch(Callback):
         """Where the best state so far is kept."""
         if self.best is None:
             return None
-        return self._folder / "checkpoint" / f"best-{int(self.best['step']):08d}.safetensors"
+        return self._folder / "checkpoint" / best_name(int(self.best["step"]))
 
     def _validate(self, trainer: Trainer, method: Method) -> None:
         from safetensors.torch import save_file

@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bench.core.canonical import canonical
 from bench.core.errors import UserError
 from bench.data.access import Access
 from bench.data.content import file_digest, folder_digest
@@ -16,6 +17,28 @@ from bench.data.sources import Identity, source
 TWIN = 1  # raise when the synthetic data change
 
 _WEIGHTS = (".safetensors", ".json", ".txt", ".model")
+
+
+class Known:
+    """The identities of one plan's data and weights, each found once: a folder is not read again for every run."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._found: dict[str, Identity] = {}
+
+    def data(self, task: Mapping[str, Any], home: Path, twin: bool) -> Identity:
+        """The fingerprint of a task's data."""
+        name = canonical(["data", dict(task["source"]), dict(task.get("twin") or {}), str(home), twin])
+        if name not in self._found:
+            self._found[name] = data_identity(task, home, self._access, twin)
+        return self._found[name]
+
+    def weights(self, backbone: Mapping[str, Any], home: Path | None, twin: bool) -> Identity:
+        """The fingerprint of a backbone's weights."""
+        name = canonical(["weights", dict(backbone), str(home), twin])
+        if name not in self._found:
+            self._found[name] = weights_identity(backbone, home, self._access, twin)
+        return self._found[name]
 
 
 def data_identity(task: Mapping[str, Any], home: Path, access: Access, twin: bool) -> Identity:
@@ -60,6 +83,6 @@ def weights_identity(backbone: Mapping[str, Any], home: Path | None, access: Acc
 
 def _content(folder: Path, access: Access) -> str:
     files = [path for path in folder.iterdir() if path.suffix in _WEIGHTS]
-    if not any(path.suffix == ".safetensors" for path in files):
-        raise UserError(f"{folder} holds no .safetensors file; weights in pickled formats are not opened.")
+    if not any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
+        raise UserError(f"{folder} holds no model.safetensors; weights in pickled formats are not opened.")
     return folder_digest(folder, files, access)

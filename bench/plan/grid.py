@@ -18,7 +18,7 @@ from bench.declarations.expressions import expand, split_arguments
 from bench.declarations.resolve import Resolved, resolve, works_on
 from bench.metrics import metric, metric_names, names
 from bench.metrics import path as metric_path
-from bench.plan.fingerprint import data_identity, weights_identity
+from bench.plan.fingerprint import Known
 from bench.plan.run import ENGINE, Run
 from bench.plan.sourcecode import digests
 from bench.problems import extra_fields, problem_of
@@ -51,10 +51,11 @@ def plan(
     grid, overrides = split_arguments(arguments)
     pairs = _suited(expand(catalog, grid), grid, catalog)
     runs: dict[str, Run] = {}
+    known = Known(access)
     for parts, task in pairs:
         resolved = resolve(catalog, parts, task, overrides, extra_fields)
         for replicate in seeds:
-            run = make_run(resolved, tuple(overrides), replicate, precision, twin, access)
+            run = make_run(resolved, tuple(overrides), replicate, precision, twin, known)
             runs.setdefault(run.key, run)
     return list(runs.values())
 
@@ -90,7 +91,7 @@ def again(request: Mapping[str, Any], catalog: Catalog, access: Access) -> Run:
 
 
 def make_run(
-    resolved: Resolved, overrides: tuple[str, ...], replicate: int, precision: str, twin: bool, access: Access
+    resolved: Resolved, overrides: tuple[str, ...], replicate: int, precision: str, twin: bool, known: Known
 ) -> Run:
     """One run of a resolved method and task."""
     homes = resolved.homes
@@ -103,9 +104,8 @@ def make_run(
     if task["selection"] == "val" and task["splits"].get("val") is None:
         raise UserError(f"{resolved.task_name} selects on val and has no splits.val; declare it, or selection: last.")
     backbone = resolved.backbone
-    data = data_identity(task, homes["task"], access, twin)
-    weights = weights_identity(backbone, homes.get("backbone"), access, twin)
-    generator = _generator(task, homes["task"])
+    data = known.data(task, homes["task"], twin)
+    weights = known.weights(backbone, homes.get("backbone"), twin)
     spec = {
         "engine": ENGINE,
         "task": _hashed_task(task, twin),
@@ -113,7 +113,7 @@ def make_run(
         "backbone": _hashed_backbone(backbone, twin),
         "data": data.fingerprint,
         "weights": weights.fingerprint,
-        "code": {**digests(_files(method, backbone, homes)), **generator, **_metrics(task)},
+        "code": code_digests(method, backbone, task, homes),
         "libraries": _libraries(method),
         "fold": None,
         "replicate": replicate,
@@ -129,7 +129,7 @@ def make_run(
         "precision": precision,
         "twin": twin,
     }
-    prepared = data_digest(task, data.fingerprint, generator)
+    prepared = data_digest(task, data.fingerprint, digests(_generator(task, homes["task"])))
     return Run(
         key=digest(spec),
         spec=spec,
@@ -187,13 +187,25 @@ def _check_metrics(task: Mapping[str, Any]) -> None:
             raise UserError(f"{task['name']}: the metric {name} is not for a {task['problem']} task; {fitting} are.")
 
 
-def _generator(task: Mapping[str, Any], home: Path) -> dict[str, str]:
+def code_digests(
+    method: Mapping[str, Any], backbone: Mapping[str, Any], task: Mapping[str, Any], homes: Mapping[str, Path]
+) -> dict[str, str]:
+    """The digests of every file that the method, the backbone, the generator and the metrics reach."""
+    metrics = [metric_path(name) for name in metric_names(task)]
+    return digests([*_files(method, backbone, homes), *_generator(task, homes["task"]), *metrics])
+
+
+def check_code(run: Run) -> None:
+    """UserError when a file was edited after the run was planned: its key would not be that of what is run."""
+    now = code_digests(run.spec["method"], run.backbone, run.task, run.homes)
+    edited = sorted(name for name in {*now, *run.spec["code"]} if now.get(name) != run.spec["code"].get(name))
+    if edited:
+        raise UserError(f"{edited[0]} changed after {run.label} was planned; give the command again.")
+
+
+def _generator(task: Mapping[str, Any], home: Path) -> list[Path]:
     reference = task["source"].get("generator")
-    return digests([source_path(reference, home)]) if reference else {}
-
-
-def _metrics(task: Mapping[str, Any]) -> dict[str, str]:
-    return digests(metric_path(name) for name in metric_names(task))
+    return [source_path(reference, home)] if reference else []
 
 
 def _libraries(method: Mapping[str, Any]) -> dict[str, str]:

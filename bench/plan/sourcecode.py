@@ -14,23 +14,27 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from bench.core.canonical import digest
 from bench.core.errors import UserError
-from bench.core.loading import root_of
+from bench.core.loading import ROOTS, builtin_root, root_of
 
 
 def digests(files: Iterable[Path]) -> dict[str, str]:
     """Name within its project (`methods/adapters/lora.py`) -> digest, for the files and all they import from there."""
-    found: dict[str, str] = {}
+    found: dict[str, set[str]] = {}
+    seen: set[Path] = set()
     waiting = list(files)
     while waiting:
         path = waiting.pop()
-        root = root_of(path.parent)
-        name = f"{root.name}/{path.relative_to(root).as_posix()}"
-        if name not in found:
+        if path not in seen:
+            seen.add(path)
+            root = root_of(path.parent)
+            name = f"{root.name}/{path.relative_to(root).as_posix()}"
             status = path.stat()
-            found[name] = _digest(path, status.st_mtime_ns, status.st_size)
+            found.setdefault(name, set()).add(_digest(path, status.st_mtime_ns, status.st_size))
             waiting += _imported(path, root, status.st_mtime_ns, status.st_size)
-    return dict(sorted(found.items()))
+    # Files of one name in two projects (one's own and the built-in) stand under one name with both digests.
+    return {name: min(each) if len(each) == 1 else digest(sorted(each)) for name, each in sorted(found.items())}
 
 
 @lru_cache(maxsize=1024)
@@ -52,7 +56,9 @@ def _imported(path: Path, root: Path, mtime: int, size: int) -> tuple[Path, ...]
             wanted += [place for alias in node.names if (place := _own(alias.name, root)) is not None]
     files = (candidate for place in wanted for candidate in (place.with_suffix(".py"), place / "__init__.py"))
     # What makes the root itself a package belongs to the harness, and is not part of what a method computes.
-    return tuple(dict.fromkeys(file for file in files if file.is_file() and file != root / "__init__.py"))
+    return tuple(
+        dict.fromkeys(file for file in files if file.is_file() and file.name + file.parent.name not in _ROOT_INITS)
+    )
 
 
 def _base(node: ast.ImportFrom, path: Path, root: Path) -> Path | None:
@@ -65,8 +71,11 @@ def _base(node: ast.ImportFrom, path: Path, root: Path) -> Path | None:
 
 
 def _own(module: str, root: Path) -> Path | None:
-    """The place of an absolute import that names the project's own files: `bench.methods.x`, `methods.x`."""
-    parts = module.removeprefix("bench.").split(".")
+    """The place of an absolute import: `bench.methods.x` is the built-in file, `methods.x` the project's own."""
+    parts = module.split(".")
+    if parts[0] == "bench" and len(parts) > 1 and parts[1] in ROOTS:
+        builtin = builtin_root(parts[1])
+        return builtin.joinpath(*parts[2:]) if builtin is not None else None
     return root.joinpath(*parts[1:]) if parts[0] == root.name else None
 
 
@@ -78,6 +87,8 @@ def essential(text: str, path: Path) -> str:
         lines[low : high + 1] = [lines[low][:start] + lines[high][end:]]
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
+
+_ROOT_INITS = {f"__init__.py{name}" for name in ROOTS}
 
 _Cut = tuple[tuple[int, int], tuple[int, int]]
 

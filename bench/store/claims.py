@@ -25,6 +25,9 @@ Record = dict[str, Any]
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
 
+RESUME = "checkpoint/run.ckpt"
+"""What an attempt holds when another can go on from it."""
+
 _ATTEMPT = re.compile(r"attempt-(\d{6,})")
 
 
@@ -65,7 +68,7 @@ def take(run: Path, journal: Journal, retry: bool = False) -> Claim | None:
         if not events.append(run / "events", entry.number + 1, event):
             return None
     with_checkpoint = (attempt_folder(run, number) for number in sorted(earlier, reverse=True))
-    previous = next((folder for folder in with_checkpoint if (folder / "checkpoint").is_dir()), None)
+    previous = next((folder for folder in with_checkpoint if (folder / RESUME).is_file()), None)
     claim = Claim(run, journal, entry.number + 1, owner, attempt, previous)
     try:
         claim.folder.mkdir()
@@ -91,7 +94,7 @@ class Claim:
         self.key = run.name
         self.attempt = attempt
         self.folder = attempt_folder(run, attempt)  # this attempt's own, empty at first
-        self.previous = previous  # the newest earlier attempt that has a checkpoint/
+        self.previous = previous  # the newest earlier attempt that can be gone on from
         self._run = run
         self._journal = journal
         self._number = number

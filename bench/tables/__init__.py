@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.aggregate import Line, suite_mean
+from bench.aggregate import Line, suite_lines
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,12 @@ def _parts(line: Line) -> list[str]:
 
 
 def _remarks(line: Line) -> list[str]:
-    states = [f"{number} {state}" for state, number in sorted(line.states.items())]
-    return [*states, *(["provisional"] if line.provisional else [])]
+    older = [f"{line.older} older (--all)"] if line.older else []
+    return [*_states(line.states), *(["provisional"] if line.provisional else []), *older]
+
+
+def _states(states: Mapping[str, int]) -> list[str]:
+    return [f"{number} {state}" for state, number in sorted(states.items())]
 
 
 def _notes(lines: Sequence[Line]) -> list[str]:
@@ -136,14 +140,30 @@ def _notes(lines: Sequence[Line]) -> list[str]:
 
 
 def suites(name: str, tasks: Sequence[str], lines: Sequence[Line]) -> Table:
-    """A suite's average for each method that has every task of it."""
-    methods = list(dict.fromkeys(line.method for line in lines))
-    rows, raw = [], []
-    for method in methods:
-        mean = suite_mean(lines, tasks, method)
-        there = len({line.task for line in lines if line.method == method and line.task in tasks and line.mean})
-        rows.append([name, method, "-" if mean is None else f"{100 * mean:.1f}", f"{there} of {len(tasks)}"])
-        raw.append({"suite": name, "method": method, "average": mean, "tasks": there})
-    return Table(
-        ["suite", "method", "average", "tasks"], rows, raw, "", ["The average of a suite needs all its tasks."]
-    )
+    """A suite's average for each method and setting that has every task of it."""
+    found = suite_lines(lines, tasks)
+    rows = [
+        [
+            " ".join([name, line.setting]).strip(),
+            line.method,
+            "-" if line.mean is None else f"{100 * line.mean:.1f}",
+            f"{line.tasks} of {len(tasks)}",
+            str(line.seeds[0]) if line.seeds[0] == line.seeds[1] else f"{line.seeds[0]} to {line.seeds[1]}",
+            ", ".join(_states(line.states)),
+        ]
+        for line in found
+    ]
+    raw = [
+        {
+            "suite": name,
+            "setting": line.setting,
+            "method": line.method,
+            "average": line.mean,
+            "tasks": line.tasks,
+            "seeds": list(line.seeds),
+            "states": dict(line.states),
+        }
+        for line in found
+    ]
+    header = ["suite", "method", "average", "tasks", "seeds", ""]
+    return Table(header, rows, raw, "", ["The average of a suite needs all its tasks."])

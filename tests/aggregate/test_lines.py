@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.aggregate import Line, interval, lines, names, quantile, suite_mean
+from bench.aggregate import Line, interval, lines, names, quantile, suite_lines
 
 
 def row(**changed: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def row(**changed: Any) -> dict[str, Any]:
         "method": request["method"],
         "task": request["task"],
         "replicate": 0,
-        "variant": "v",
+        "variant": str(sorted(request.items())),
         "state": "done",
         "request": request,
         "scores": {"accuracy": 0.5, "score": 0.5},
@@ -159,7 +159,44 @@ def test_overrides_make_another_line() -> None:
 
 
 def line(task: str, score: float | None, method: str = "lora") -> Line:
-    return Line(method, task, 1, {} if score is None else {"score": score}, None, {}, {}, [])
+    return Line(method, task, 1, {} if score is None else {"score": score}, None, {}, {}, [], task)
+
+
+def suite_mean(made: list[Line], tasks: list[str], method: str, setting: str = "") -> float | None:
+    found = [one for one in suite_lines(made, tasks) if (one.method, one.setting) == (method, setting)]
+    return found[0].mean if found else None
+
+
+def test_a_suite_says_how_many_seeds_its_average_rests_on_and_what_failed() -> None:
+    rows = [row(task="a", replicate=seed, request={"task": "a"}, variant="va") for seed in range(5)]
+    rows.append(row(request={"task": "b"}, variant="vb"))
+    rows += [row(request={"task": "b"}, variant="vb", state="failed", scores=None) for _ in range(4)]
+    (found,) = suite_lines(lines(rows), ["a", "b"])
+    assert found.seeds == (1, 5)
+    assert found.states == {"failed": 4}
+
+
+def test_a_suite_never_mixes_settings() -> None:
+    short = {"overrides": ["task.budget.steps=5"]}
+    rows = [row(request={"task": "a"}, variant="1"), row(request={"task": "b", **short}, variant="2")]
+    rows.append(row(request={"task": "a", **short}, variant="3"))
+    found = {one.setting: (one.mean is None, one.tasks) for one in suite_lines(lines(rows), ["a", "b"])}
+    assert found == {"": (True, 1), "budget.steps=5": (False, 2)}
+
+
+def test_one_variant_is_one_line_however_it_was_asked_for() -> None:
+    """The order of overrides, and saying a default aloud, do not part what is the same."""
+    asked = (["optimizer.lr=1", "head.x=2"], ["head.x=2", "optimizer.lr=1"], ["head.x=2", "optimizer.lr=1", "a.b=0"])
+    (made,) = lines(row(request={"overrides": one}, replicate=seed, variant="v") for seed, one in enumerate(asked))
+    assert made.method == "lora head.x=2 optimizer.lr=1"
+    assert made.replicates == 3
+
+
+def test_a_newer_variant_without_a_result_hides_nothing() -> None:
+    rows = [row(variant="old", at="1"), row(variant="new", at="2", state="failed", scores=None)]
+    (made,) = lines(rows)
+    assert (made.replicates, made.older) == (1, 1)
+    assert len(lines(rows, everything=True)) == 2
 
 
 def test_a_suite_s_average_needs_all_its_tasks() -> None:

@@ -297,7 +297,8 @@ def test_a_disk_that_is_full_is_said_without_a_traceback(
 
     monkeypatch.setattr("bench.data.prepare.write_json", full)
     monkeypatch.setenv("BENCH_CACHE", os.environ["BENCH_CACHE"] + "-full")
-    assert cli("run", "all=toy/waves").complaint == "/somewhere: No space left on device."
+    said = cli("run", "all=toy/waves").complaint
+    assert said == "The data of toy/waves cannot be made: OSError: [Errno 28] No space left on device: '/somewhere'"
 
 
 @pytest.mark.parametrize("command", [["plan", "all=toy/waves"], ["run", "all=toy/waves"]])

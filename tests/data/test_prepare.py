@@ -166,8 +166,10 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     prepared = make(task, access, tmp_path)
     (test,) = prepared.tests()
     assert test.inputs.take(test.rows).shape == (8, 8, 8, 3)
-    assert (test.inputs.take(test.rows[:4])[..., 0] == 200).all()
-    assert unseal("d", "test", access)[1].tolist() == [0] * 4 + [1] * 4
+    labels = unseal("d", "test", access)[1]
+    assert ((test.inputs.take(test.rows)[..., 0] == 200).all(axis=(1, 2)) == (labels == 0)).all()
+    assert np.bincount(labels).tolist() == [4, 4]
+    assert (np.diff(labels) != 0).sum() > 1, "the order of rows says nothing of their class"
     train = prepared.pool(0)["train"]
     assert train.labels is not None
     assert np.bincount(train.labels).tolist() == [3, 3]
@@ -175,6 +177,35 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     before = source(task["source"], tmp_path, access).identity().fingerprint  # type: ignore[arg-type]
     PIL.Image.new("RGB", (20, 10)).save(tmp_path / "photos/train/cat/0.png")
     assert source(task["source"], tmp_path, access).identity().fingerprint != before  # type: ignore[arg-type]
+
+
+def test_pixels_of_other_depths_are_scaled_or_refused() -> None:
+    from bench.data.modalities.image import _bytes
+
+    assert _bytes(np.array([[0.0, 0.5, 1.0]])).tolist() == [[0, 128, 255]]
+    assert _bytes(np.array([[0, 257, 65535]], np.uint16)).tolist() == [[0, 1, 255]]
+    assert _bytes(np.array([[False, True]])).tolist() == [[0, 255]]
+    with pytest.raises(UserError, match="expected bytes, 16 bits"):
+        _bytes(np.array([[-1.0, 300.0]]))
+
+
+def test_relinked_folders_change_the_fingerprint(tmp_path: Path) -> None:
+    """Directory links are followed by the reading and by the fingerprint alike; no images is a mistake."""
+    for shade in (10, 200):
+        (tmp_path / f"real{shade}").mkdir()
+        PIL.Image.new("L", (4, 4), shade).save(tmp_path / f"real{shade}/a.png")
+    (tmp_path / "photos" / "train").mkdir(parents=True)
+    opened = source({"folder": "photos"}, tmp_path, Access(tmp_path / "cache"))
+    with pytest.raises(UserError, match="holds no images"):
+        opened.identity()
+    found = []
+    for shade in (10, 200):
+        link = tmp_path / "photos" / "train" / "one"
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / f"real{shade}")
+        found.append(opened.identity().fingerprint["folder"])
+        assert len(opened.load("train") or []) == 1
+    assert found[0] != found[1]
 
 
 def test_images_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bench.data.access import Access
 from bench.data.modalities import modality
@@ -103,6 +105,77 @@ def batches(method: str, workers: int = 0, replicate: int = 0) -> list[dict[str,
         pool["train"], modality("image"), encoder, run.task, run.replicate, schedule, 20, 1, 0, workers
     )
     return list(loader)
+
+
+DRAWING = """
+import random
+
+import numpy as np
+import torch
+
+from bench.execute.method import Method
+from bench.execute.objective import Objective
+
+
+class Drawing(Objective):
+    def setup(self):
+        self.scale = 1 + np.random.rand() + random.random()
+
+    def forward(self, method, batch):
+        return super().forward(method, batch) * self.scale * (1 + np.random.rand()) * (1 + torch.rand(()))
+
+
+class Late(Method):
+    def fit(self, data, trainer):
+        with torch.no_grad():
+            self.head.linear.bias.copy_(torch.randn(3) + float(np.random.rand()))
+        super().fit(data, trainer)
+
+    def predict(self, batch):
+        return super().predict(batch) + 0.01 * torch.randn(())
+
+    def finish(self):
+        with torch.no_grad():
+            self.head.linear.bias.add_(torch.randn(3))
+"""
+
+
+def test_what_a_method_draws_anywhere_is_its_own(toy: Path, go: Go) -> None:
+    """In setup, fit, a step, a prediction and finish: numpy, Python and torch; whatever the process drew before."""
+    (toy / "methods/kinds/drawing.py").write_text(DRAWING)
+    (toy / "methods/kinds/drawing.yaml").write_text(
+        'title: Draws\nmethod: "drawing:Late"\nobjective: {objective: "drawing:Drawing"}\nadaptation: {train: all}\n'
+    )
+    found = []
+    for number in (1, 2):
+        torch.manual_seed(number)
+        np.random.seed(number)
+        random.seed(number)
+        before = torch.get_rng_state()
+        store, (row,) = go("drawing=toy/waves", "task.budget.steps=4", store=f"s{number}")
+        assert torch.equal(before, torch.get_rng_state()), "the person's own generators are left alone"
+        assert row["state"] == "done", store.error(row["key"])
+        found.append(bits(store, row["key"]))
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize(("first", "then"), [(None, 4), (4, None)])
+def test_going_on_with_another_micro_batch_stays_on_the_steps(
+    toy: Path, go: Go, first: int | None, then: int | None
+) -> None:
+    """As after running out of memory: no step is lost or done twice. Without dropout only rounding differs."""
+    little = toy / "methods/backbones/little.py"
+    little.write_text(little.read_text().replace("nn.Dropout(0.1)", "nn.Dropout(0.0)"))
+    arguments = ("scaled=toy/waves", "task.budget.epochs=2", "optimizer.lr=0.1")
+    store, (row,) = go(*arguments)
+    stop = threading.Event()
+    go(*arguments, store="cut", stop=stop, progress=Stopper(5, stop), micro_batch=first)
+    other, (again,) = go(*arguments, store="cut", micro_batch=then)
+    assert again["state"] == "done"
+    np.testing.assert_allclose(bits(other, row["key"]), bits(store, row["key"]), atol=1e-5)
+    steps = [[entry["step"] for entry in (one.record(row["key"]) or {})["history"]] for one in (store, other)]
+    assert steps[0] == steps[1]
+    assert steps[0][-1] == 18
 
 
 def test_two_methods_see_identical_batches(toy: Path) -> None:

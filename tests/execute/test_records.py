@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from bench.api import rescore
 from bench.core.files import read_json
 from bench.data.access import Access
-from bench.execute.engine import build, restore, work_backbone
+from bench.execute.engine import build, prepared_data, restore, work_backbone
 from bench.execute.evaluate import predict_part
 from bench.plan.grid import plan
 from bench.predictions import load, parts
@@ -43,8 +43,6 @@ def test_the_kept_state_gives_the_kept_predictions(toy: Path, go: Go) -> None:
     folder = store.folder(row["key"])
     assert folder is not None
     method = restore(run, folder, Access.from_environment())
-    from bench.execute.engine import prepared_data
-
     (test,) = prepared_data(run, Access.from_environment()).tests()
     again = predict_part(method, test, "32")
     kept = load(folder, row["selection"]["candidate"], "test")
@@ -104,6 +102,75 @@ def test_frozen_normalisation_keeps_its_statistics(toy: Path) -> None:
         before = method.backbone.network.norm.running_mean.clone()  # type: ignore[union-attr,operator]
         method(torch.randint(0, 255, (8, 1, 8, 8), dtype=torch.uint8))
         assert (not torch.equal(before, method.backbone.network.norm.running_mean)) is moves  # type: ignore[union-attr,arg-type]
+
+
+MOVING = """
+from torch import nn
+
+
+class Moving(nn.Module):
+    dim = 8
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.utils.parametrizations.spectral_norm(nn.Conv2d(1, 4, 3))
+        self.bare = nn.BatchNorm2d(4, affine=False)
+        self.same = nn.InstanceNorm2d(4, track_running_stats=True)
+        self.last = nn.Linear(4 * 36, 8)
+
+    def forward(self, pixels):
+        return self.last(self.same(self.bare(self.stem(pixels))).relu().flatten(1))
+"""
+
+
+def test_every_buffer_that_moves_is_kept(toy: Path, go: Go) -> None:
+    (toy / "methods/backbones/moving.py").write_text(MOVING)
+    (toy / "methods/backbones/moving.yaml").write_text(
+        'title: Buffers of many kinds\nlibrary: file\nclass: "moving:Moving"\nmodality: image\n'
+    )
+    arguments = ("all=toy/waves", "task.backbone=moving", "task.budget.steps=6")
+    store, (row,) = go(*arguments)
+    (run,) = plan(arguments, access=Access.from_environment())
+    folder = store.folder(row["key"])
+    assert folder is not None
+    method = restore(run, folder, Access.from_environment())
+    assert float(method.backbone.network.bare.running_mean.abs().max()) > 0  # type: ignore[union-attr,operator,arg-type]
+    (test,) = prepared_data(run, Access.from_environment()).tests()
+    kept = load(folder, row["selection"]["candidate"], "test")["logits"]
+    np.testing.assert_array_equal(predict_part(method, test, "32")["logits"], kept)
+
+
+def test_code_edited_in_one_process_is_what_runs(toy: Path, go: Go) -> None:
+    """As in a notebook: the file is edited between two calls, and the second runs and is named by the new text."""
+    file = toy / "methods/kinds/scaled.py"
+    store, (before,) = go("scaled=toy/waves", "task.budget.steps=2")
+    file.write_text(file.read_text().replace("self.scale[:, None] *", "0.0 * self.scale[:, None] *"))
+    _, (after,) = go("scaled=toy/waves", "task.budget.steps=2")
+    assert after["key"] != before["key"]
+    found = [load(store.folder(row["key"]), "last", "test")["logits"] for row in (before, after)]  # type: ignore[arg-type]
+    assert np.abs(found[0] - found[1]).max() > 1e-3
+
+
+def test_code_edited_after_the_plan_is_refused(toy: Path, tmp_path: Path) -> None:
+    from bench.api import carry_out
+    from bench.execute.options import Options
+    from bench.store import Store
+
+    access = Access.from_environment()
+    runs = plan(["scaled=toy/waves"], access=access)
+    file = toy / "methods/kinds/helper.py"
+    file.write_text(file.read_text().replace("shape[0]", "shape[0] + 0"))
+    store = Store.open(tmp_path / "store")
+    outcome = carry_out(runs, store, access, Options())
+    assert "methods/kinds/helper.py changed after" in outcome.refused[runs[0].key]
+    assert list(store.keys()) == []
+
+
+def test_a_head_rate_of_zero_is_zero(toy: Path) -> None:
+    (run,) = plan(["all=toy/waves", "optimizer.head_lr=0"], access=Access.from_environment())
+    method = build(run, work_backbone(run, Access.from_environment()), problem_of(run.task), 3)
+    rates = {group["lr"] for group in method.parameter_groups(run.spec["method"]["optimizer"])}
+    assert rates == {0.0, run.spec["method"]["optimizer"]["lr"]}
 
 
 def test_methods_start_from_the_same_head(toy: Path) -> None:

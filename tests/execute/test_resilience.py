@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -108,6 +109,101 @@ def test_a_fit_over_its_seconds_is_a_failure(toy: Path, go: Go) -> None:
     store, (row,) = go(*SLOW, "task.budget.seconds=0.2")
     assert row["state"] == "failed"
     assert "the budget of 0.2 s ended" in (store.error(row["key"]) or "")
+
+
+def test_an_incomplete_checkpoint_costs_time_and_nothing_else(toy: Path, tmp_path: Path, go: Go) -> None:
+    """Killed while the checkpoint was copied: the best state it names is missing, or the file is torn."""
+    from .test_determinism import Stopper
+
+    arguments = ("all=toy/waves", "task.budget.epochs=2", "task.budget.validations=9")
+    for damage in ("best-*.safetensors", "run.ckpt"):
+        stop = threading.Event()
+        store, (row,) = go(*arguments, store=damage[:4], stop=stop, progress=Stopper(5, stop))
+        (folder,) = (store.path / "runs" / row["key"][:2] / row["key"]).glob("attempt-*/checkpoint")
+        for file in folder.glob(damage):
+            file.write_bytes(b"torn") if damage == "run.ckpt" else file.unlink()
+        store, (row,) = go(*arguments, store=damage[:4])
+        assert row["state"] == "done", store.error(row["key"])
+
+
+def test_a_run_removed_by_another_process_does_not_end_the_grid(
+    toy: Path, go: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, removed = Store.claim, []
+
+    def claim(store: Store, key: str, retry: bool = False) -> object:
+        if not removed:
+            removed.append(key)
+            store.remove([key])
+        return real(store, key, retry=retry)
+
+    monkeypatch.setattr(Store, "claim", claim)
+    _, rows = go("all=toy/waves", "task.budget.steps=2", seeds=(0, 1))
+    assert [row["state"] for row in rows] == ["done", "done"]
+    assert removed
+
+
+def test_a_generator_that_raises_refuses_its_task_alone(toy: Path, go: Go) -> None:
+    make = toy / "tasks/toy/make.py"
+    make.write_text(make.read_text() + "\n\ndef bad(rows):\n    raise ValueError('no moon tonight')\n")
+    (toy / "tasks/toy/bad.yaml").write_text(
+        'title: Cannot be made\nsource: {generator: "make:bad", params: {rows: 9}}\nclasses: [a, b]\nmetric: accuracy\n'
+    )
+    _, rows = go("all=toy/bad,toy/waves", "task.budget.steps=2")
+    (row,) = rows
+    assert row["task"] == "toy/waves"
+    (said,) = row["outcome"].refused.values()
+    assert said == "The data of toy/bad cannot be made: ValueError: no moon tonight"
+
+
+def test_exits_and_messages_that_are_no_text_are_failures(toy: Path, go: Go) -> None:
+    for body, expected in (("raise SystemExit(3)", "SystemExit: 3"), (r"raise OSError('\udcff')", r"OSError: \udcff")):
+        script = toy / "methods/kinds/broken.py"
+        script.write_text(
+            "from bench.execute.objective import Objective\n\n\nclass Broken(Objective):\n"
+            f"    def forward(self, method, batch):\n        {body}\n"
+        )
+        store, rows = go("broken,all=toy/waves", "task.budget.steps=2")
+        states = {row["method"]: row for row in rows}
+        assert states["all"]["state"] == "done"
+        assert states["broken"]["state"] == "failed"
+        assert expected in (store.error(states["broken"]["key"]) or "")
+
+
+def test_an_emptied_cache_does_not_lose_a_finished_fit(toy: Path, go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    from bench.execute import engine
+
+    real = engine._keep
+
+    def keep(*given: object) -> object:
+        shutil.rmtree(Access.from_environment().cache / "sealed")
+        return real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine, "_keep", keep)
+    _, (row,) = go("all=toy/waves", "task.budget.steps=2")
+    assert row["state"] == "done"
+
+
+def test_a_record_that_cannot_be_published_is_said_and_the_grid_goes_on(
+    toy: Path, go: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.store import Claim
+
+    real, tried = Claim.publish, []
+
+    def publish(claim: Claim, record: dict[str, object]) -> bool:
+        tried.append(claim.key)
+        if len(tried) == 1:
+            raise OSError(28, "No space left on device")
+        return real(claim, record)
+
+    monkeypatch.setattr(Claim, "publish", publish)
+    _, rows = go("all=toy/waves", "task.budget.steps=2", seeds=(0, 1))
+    assert sorted(row["state"] for row in rows) == ["done", "queued"]
+    (said,) = rows[0]["outcome"].refused.values()
+    assert "could not be published" in said
 
 
 def test_a_person_s_mistake_leaves_nothing_behind(toy: Path, go: Go) -> None:

@@ -105,6 +105,42 @@ def test_an_edit_to_the_code_changes_it_and_is_named(toy: Path, file: str, old: 
     assert changed(before, one()) == [where]
 
 
+def test_files_of_one_name_in_two_projects_both_count(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project's own methods/adapters/lora.py beside the built-in one."""
+    (toy / "methods/adapters").mkdir()
+    own = toy / "methods/adapters/lora.py"
+    own.write_text("class Own:\n    pass\n")
+    (toy / "methods/adapters/ownhead.yaml").write_text('title: A head\nhead: {head: "lora:Own"}\n')
+    both, alone = one("lora+ownhead=toy/waves"), one("lora=toy/waves")
+    name = "methods/adapters/lora.py"
+    assert both.spec["code"][name] != alone.spec["code"][name]
+    own.write_text("class Own:\n    x = 1\n")
+    assert one("lora+ownhead=toy/waves").spec["code"][name] != both.spec["code"][name]
+
+
+def test_numbers_have_the_form_of_what_they_replace(toy: Path) -> None:
+    """A whole number is not another key than the same number with a point, nor reaches a method as another type."""
+    whole, point = (
+        one("scaled=toy/waves", "adaptation.params.start=2"),
+        one("scaled=toy/waves", "adaptation.params.start=2.0"),
+    )
+    assert whole.key == point.key
+    assert isinstance(whole.spec["method"]["adaptation"]["params"]["start"], float)
+    assert one("scaled=toy/waves", "optimizer.lr=1").key == one("scaled=toy/waves", "optimizer.lr=1.0").key
+
+
+def test_identities_are_found_once_in_a_plan(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.plan import fingerprint
+
+    asked: list[str] = []
+    real = fingerprint.data_identity
+    monkeypatch.setattr(
+        fingerprint, "data_identity", lambda task, *more: asked.append(task["name"]) or real(task, *more)
+    )
+    assert len(plan(["all,scaled=toy/waves"], seeds=range(5), access=Access.from_environment())) == 10
+    assert asked == ["toy/waves"]
+
+
 def test_new_code_means_newly_prepared_data(toy: Path) -> None:
     before = one()
     edit(toy / "tasks/toy/make.py", "90 *", "91 *")

@@ -62,9 +62,7 @@ def test_comments_docstrings_and_blank_lines_do_not_count(tmp_path: Path) -> Non
 def test_imports_within_the_project_are_followed(tmp_path: Path) -> None:
     root = tmp_path / "methods"
     (root / "kind").mkdir(parents=True)
-    (root / "kind" / "a.py").write_text(
-        "from .b import x\nfrom . import c\nfrom bench.methods.other import d\nimport math\n"
-    )
+    (root / "kind" / "a.py").write_text("from .b import x\nfrom . import c\nfrom methods.other import d\nimport math\n")
     (root / "kind" / "b.py").write_text("from ..other.e import y\n")
     (root / "kind" / "c.py").write_text("")
     (root / "other").mkdir()

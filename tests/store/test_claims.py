@@ -72,6 +72,7 @@ def test_released_work_is_gone_on_with(store: Store, enqueue: Callable[..., str]
     key = enqueue()
     with pytest.raises(KeyboardInterrupt), claimed(store, key) as claim:
         (claim.folder / "checkpoint").mkdir()
+        (claim.folder / "checkpoint" / "run.ckpt").touch()
         if explicitly:
             assert claim.release()
         raise KeyboardInterrupt
@@ -94,7 +95,7 @@ import sys, time
 from bench.store import Store
 claim = Store(sys.argv[1]).claim(sys.argv[2])
 (claim.folder / "checkpoint").mkdir()
-(claim.folder / "checkpoint" / "last.ckpt").write_text("step 7")
+(claim.folder / "checkpoint" / "run.ckpt").write_text("step 7")
 print("claimed", flush=True)
 time.sleep(60)
 """
@@ -119,7 +120,7 @@ def test_what_a_killed_process_held_can_be_claimed_at_once(
         claim = claimed(store, key)
     assert claim.attempt == 2
     assert claim.previous is not None
-    assert (claim.previous / "checkpoint" / "last.ckpt").read_text() == "step 7"
+    assert (claim.previous / "checkpoint" / "run.ckpt").read_text() == "step 7"
     assert claim.publish({})
     assert store.state(key) == "done"
 

@@ -22,7 +22,7 @@ def line(**changed: Any) -> Line:
         "states": {},
         "provisional": [],
     }
-    return Line(**{**base, **changed})
+    return Line(**{**base, "base": changed.get("task", "toy/waves"), **changed})
 
 
 @pytest.mark.parametrize(
@@ -160,6 +160,6 @@ def test_nothing_makes_an_empty_table() -> None:
 def test_a_suite_s_table() -> None:
     made = [line(task="a"), line(task="b"), line(task="a", method="full"), line(task="b", method="full", mean={})]
     table = suites("both", ["a", "b"], made)
-    assert table.rows == [["both", "lora", "65.6", "2 of 2"], ["both", "full", "-", "1 of 2"]]
-    assert [row["average"] for row in table.raw] == [pytest.approx(0.656), None]
+    assert table.rows == [["both", "full", "-", "1 of 2", "1", ""], ["both", "lora", "65.6", "2 of 2", "1", ""]]
+    assert [row["average"] for row in table.raw] == [None, pytest.approx(0.656)]
     assert table.notes == ["The average of a suite needs all its tasks."]

@@ -30,7 +30,8 @@ def command(patterns: tuple[str, ...], methods: str | None, everything: bool, st
     opened = Store(store_path(store))
     chosen = choose(opened, patterns, methods)
     made = lines(chosen.rows, everything)
-    tables = [results(made), *(suites(name, members, made) for name, members in chosen.suites.items())]
+    newest = lines(chosen.rows)  # a suite has one value, whatever else is shown
+    tables = [results(made), *(suites(name, members, newest) for name, members in chosen.suites.items())]
     if as_json:
         emit_json([row for table in tables for row in table.raw])
     elif not made:

@@ -127,12 +127,32 @@ def _decode(image: Any, size: int, channels: int) -> NDArray[np.uint8]:
             image.load()
         except OSError as error:
             raise UserError(f"An image cannot be decoded: {error}") from None
+    if not isinstance(image, np.ndarray) and image.mode.startswith(("I", "F")):
+        image = np.asarray(image)
     if isinstance(image, np.ndarray):
-        image = PIL.Image.fromarray(image)
+        image = PIL.Image.fromarray(_bytes(image))
     image = image.convert("L" if channels == 1 else "RGB")
     if image.size != (size, size):
         image = image.resize((size, size), PIL.Image.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
+
+
+def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Pixels of any depth as 0..255; UserError where their scale cannot be known."""
+    import numpy as np
+
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8) * 255
+    if pixels.dtype.kind in "ui" and pixels.min() >= 0 and pixels.max() < 2**16:
+        return (pixels / 257).round().astype(np.uint8) if pixels.dtype.itemsize > 1 else pixels.astype(np.uint8)
+    if pixels.dtype.kind == "f" and pixels.min() >= 0 and pixels.max() <= 1:
+        return (pixels * 255).round().astype(np.uint8)
+    raise UserError(
+        f"An image holds {pixels.dtype} from {pixels.min()} to {pixels.max()}; "
+        "expected bytes, 16 bits, or numbers in 0..1."
+    )
 
 
 MODALITY = Image()

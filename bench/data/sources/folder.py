@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.core.canonical import digest
 from bench.core.errors import UserError
 from bench.data.access import Access
 from bench.data.content import folder_digest
@@ -24,8 +25,15 @@ class FolderSource:
             raise UserError(f"source.folder is {declared['folder']}, and {self.root} is no folder.")
 
     def identity(self) -> Identity:
-        files = [path for path in self.root.rglob("*") if path.suffix.lower() in SUFFIXES]
+        files = self._files("*")
+        if not files:
+            raise UserError(f"{self.root} holds no images; expected SPLIT/CLASS/NAME.png.")
         return Identity({"folder": folder_digest(self.root, files, self.access)})
+
+    def _files(self, split: str) -> list[Path]:
+        """In an order that says nothing of the classes, since a row's place in it is its id."""
+        files = [path for path in self.root.glob(f"{split}/*/*") if path.suffix.lower() in SUFFIXES]
+        return sorted(files, key=lambda path: digest(path.relative_to(self.root).as_posix()))
 
     def download(self) -> int:
         return 0
@@ -35,7 +43,7 @@ class FolderSource:
         if not folder.is_dir():
             there = sorted(path.name for path in self.root.iterdir() if path.is_dir())
             raise UserError(f"{self.root} has no split folder {split!r}; it has {', '.join(there) or 'none'}.")
-        files = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES)
+        files = self._files(split)
         return Rows({"image": files, "label": [path.parent.name for path in files]})
 
 

@@ -21,6 +21,8 @@ class HubSource:
     def __init__(self, declared: Mapping[str, Any], home: Path, access: Access) -> None:
         self.name: str = declared["hub"]
         self.config: str | None = declared.get("config")
+        if self.config is not None and (set(self.config) & set("/\\*?[") or not self.config.strip(".")):
+            raise UserError(f"source.config is {self.config!r}; a config is a plain name.")
         self.revision: str | None = declared.get("revision")
         self.bytes: int | None = declared.get("bytes")
         self.access = access

@@ -52,6 +52,7 @@ class Origin:
     home: Path
     access: Access
     twin: bool
+    revision: str | None = None  # the commit that the run's key names
 
     def folder(self) -> Path:
         """The folder of the published weights: the mirror's, the local one, or the hub's at the declared commit."""
@@ -62,7 +63,7 @@ class Origin:
         if self.declared["library"] == "transformers":
             repository = name
         here = self.access.mirrored("models", *repository.split("/"))
-        return here or snapshot("model", repository, self.declared.get("revision"), self.access)
+        return here or snapshot("model", repository, self.revision, self.access)
 
     def library(self) -> str:
         """timm, transformers or file; a local folder is recognised by its config.json."""

@@ -81,7 +81,7 @@ def _default(timm: Any, origin: Origin, name: str, args: dict[str, Any], groups:
     """An architecture named without a tag: timm's own default weights of that release."""
     if not timm.is_model(name):
         raise UserError(f"timm has no architecture {name!r}.{nearest(name, timm.list_models())}")
-    if origin.access.offline and origin.access.mirror is None:
+    if origin.access.offline:
         raise UserError(f"The weights of {name} must come from the hub, and --offline forbids it.")
     try:
         network = _create(name, args, pretrained=True)
