@@ -80,9 +80,10 @@ _MARKS: dict[str, tuple[int, int]] = {}  # module -> time and size of its file w
 def _marks(package: str) -> dict[str, tuple[int, int]]:
     """The present marks of the imported modules of a package; (0, 0) for a file that is gone."""
     found = {}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if name.startswith(f"{package}.") and file:
+    inside = [name for name in list(sys.modules) if name.startswith(f"{package}.")]
+    for name in inside:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file:
             try:
                 status = Path(file).stat()
                 found[name] = (status.st_mtime_ns, status.st_size)

@@ -55,6 +55,8 @@ class Store:
 
     def find(self, prefix: str) -> str:
         """The one key that begins with `prefix`; UserError when there is none, or more than one."""
+        if not prefix:
+            raise UserError("A run is named by the first digits of its key, and none are given.")
         keys = self._shard(prefix[:2]) if len(prefix) > 1 and prefix.isalnum() else self.keys()
         found = [key for key in keys if key.startswith(prefix)]
         if len(found) == 1:
