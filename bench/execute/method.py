@@ -60,7 +60,7 @@ class Method(LightningModule):
         self._frozen: frozenset[str] = frozenset()
         self._checked = False
 
-    # -- hooks ---------------------------------------------------------------------------------------------------
+    # -- hooks
 
     def build(self, backbone: Backbone) -> None:
         """Make the network: the backbone, the problem's head, the adaptation, the objective.
@@ -109,7 +109,7 @@ class Method(LightningModule):
     def finish(self) -> None:
         """After the fit, before the last predictions: average, merge, whatever ends a method."""
 
-    # -- training under Lightning --------------------------------------------------------------------------------
+    # -- training under Lightning
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Micro-batch losses are weighted by their rows, so that a step means the same however it is cut."""
@@ -163,7 +163,7 @@ class Method(LightningModule):
                 module.eval()
         return self
 
-    # -- what is kept --------------------------------------------------------------------------------------------
+    # -- what is kept
 
     def trained_state(self) -> dict[str, Tensor]:
         """Every tensor that differs from the published backbone, or may: what a record keeps."""
@@ -184,7 +184,7 @@ class Method(LightningModule):
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: tensor for name, tensor in state.items() if name not in self._frozen}
 
-    # -- building ------------------------------------------------------------------------------------------------
+    # -- building
 
     def _make_head(self, dim: int) -> nn.Module:
         declared = self.blueprint.slot("head")

@@ -71,7 +71,6 @@ class Adaptation(nn.Module):
         """Take the declared params of a plan of another kind; the default plan hands them to each adapter."""
 
     # -- hooks, in the order in which the engine calls them
-    # ----------------------------------------------------------
 
     def attach(self) -> None:
         """Freeze the backbone, add what is trained, and put the adapters in place.
@@ -160,7 +159,6 @@ class Adaptation(nn.Module):
         return all(adapter.mergeable for adapter in self._adapters())
 
     # -- what is trained
-    # ---------------------------------------------------------------------------------------------
 
     def param_groups(self, optimizer: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Optimizer groups of its own ({"params", "lr", ...}), made from the declared `optimizer` slot.
@@ -217,7 +215,6 @@ class Adaptation(nn.Module):
         return save_peft(folder, list(self._adapters()), modules, name_or_path)
 
     # -- for plans of another kind
-    # -----------------------------------------------------------------------------------
 
     def sites(self) -> list[Site]:
         """The sites that the declared targets name."""
