@@ -93,8 +93,8 @@ def test_a_failed_run_has_no_result_to_work_on(cli: Cli, store: Store, toy: Path
     assert not (toy / "model").exists()
 
 
-def test_a_key_that_several_runs_begin_with(cli: Cli, store: Store) -> None:
-    assert "keys begin with ''" in cli("why", "").complaint
+def test_a_key_of_no_digits(cli: Cli, store: Store) -> None:
+    assert "none are given" in cli("why", "").complaint
 
 
 def test_export_of_a_run_whose_code_changed(cli: Cli, store: Store, toy: Path) -> None:
