@@ -17,6 +17,11 @@ class Interrupted(Exception):
     """A person stopped the work; what was done so far is kept and the same command goes on from it."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def nearest(word: str, legal: Iterable[str]) -> str:
     """A hint such as ' Did you mean "lora"?', or '' when nothing legal is close to `word`."""
     close = get_close_matches(word, list(legal), n=2, cutoff=0.6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bench.core.errors import UserError
+from bench.core.errors import UserError, first_line
 from bench.data.access import Access, no_network
 
 
@@ -35,10 +35,10 @@ def resolve_revision(kind: str, name: str, access: Access) -> str:
     try:
         return str(HfApi().repo_info(name, repo_type=kind, timeout=20).sha)
     except HfHubHTTPError as error:
-        raise UserError(f"The hub has no {kind} {name} that can be read: {_line(error)}") from None
+        raise UserError(f"The hub has no {kind} {name} that can be read: {first_line(error)}") from None
     except Exception as error:
         raise UserError(
-            f"The hub cannot be reached for the {kind} {name} ({_line(error)}); connect, or set BENCH_MIRROR."
+            f"The hub cannot be reached for the {kind} {name} ({first_line(error)}); connect, or set BENCH_MIRROR."
         ) from None
 
 
@@ -62,18 +62,14 @@ def snapshot(kind: str, name: str, revision: str | None, access: Access, pattern
         if access.offline:
             raise no_network(f"The {kind} {name}", f"{kind}s/{name}/") from None
         raise UserError(
-            f"The hub cannot be reached for the {kind} {name} ({_line(error)}); connect, or set BENCH_MIRROR."
+            f"The hub cannot be reached for the {kind} {name} ({first_line(error)}); connect, or set BENCH_MIRROR."
         ) from None
     except HfHubHTTPError as error:
-        raise UserError(f"The hub did not give the {kind} {name} at {revision}: {_line(error)}") from None
+        raise UserError(f"The hub did not give the {kind} {name} at {revision}: {first_line(error)}") from None
     except OSError as error:
-        raise UserError(f"Fetching the {kind} {name} failed: {_line(error)}") from None
+        raise UserError(f"Fetching the {kind} {name} failed: {first_line(error)}") from None
 
 
 def _hub_cache() -> Path:
     home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -107,7 +107,7 @@ def execute(
     work.fit_seconds = watch.fit_seconds or time.monotonic() - begun  # a fit of the method's own has no watch
     method.to(device)
     candidates = _predict(work, method, watch, pool.get("val"), steps)
-    return _record(work, method, watch, candidates, steps)
+    return _record(work, method, watch, candidates)
 
 
 def build(run: Run, backbone: Backbone, problem: Problem, steps: int) -> Method:
@@ -167,9 +167,7 @@ def _data(
 def _calibrate(method: Method, data: Data) -> None:
     """Let the adaptation look at its share of the first training batches."""
     batches = itertools.islice(data.training(), method.adaptation.calibration_batches)
-    with drawn(
-        "method", method.blueprint.task, method.blueprint.replicate, method.blueprint.method["name"], "calibrate"
-    ):
+    with drawn("method", *method.blueprint.own, "calibrate"):
         method.adaptation.calibrate(batches, method.loss)
 
 
@@ -225,8 +223,7 @@ def _trainer(work: Work, watch: Watch, steps: int, micro: int) -> Trainer:
 @contextmanager
 def _on(device: torch.device, method: Method) -> Iterator[None]:
     """Put the method on its device; what is drawn inside does not reach the process's own random state."""
-    own = (method.blueprint.task, method.blueprint.replicate, method.blueprint.method["name"])
-    with drawn("method", *own, "fit", device=device), warnings.catch_warnings():
+    with drawn("method", *method.blueprint.own, "fit", device=device), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         method.to(device)
         method.train()
@@ -245,8 +242,7 @@ def _predict(work: Work, method: Method, watch: Watch, val: Part | None, steps: 
         known = watch.predicted.get("best")
         candidates.append(_candidate(work, method, val, "best", int(watch.best["step"]), known))
         method.load_trained_state(last)
-    own = (method.blueprint.task, method.blueprint.replicate, method.blueprint.method["name"])
-    with drawn("method", *own, "finish", device=work.device):
+    with drawn("method", *method.blueprint.own, "finish", device=work.device):
         method.finish()
     known = None if finished else watch.predicted.get("last")
     candidates.append(_candidate(work, method, val, "last", steps, known))
@@ -271,7 +267,7 @@ def _candidate(
     return Candidate(name, step, values["score"])
 
 
-def _record(work: Work, method: Method, watch: Watch, candidates: list[Candidate], steps: int) -> dict[str, Any]:
+def _record(work: Work, method: Method, watch: Watch, candidates: list[Candidate]) -> dict[str, Any]:
     """Select, keep the selected state, score, and write down what the run was and cost."""
     selection = select(str(work.task.get("selection") or "val"), candidates)
     selection.write(work.folder)
@@ -287,6 +283,7 @@ def _record(work: Work, method: Method, watch: Watch, candidates: list[Candidate
     )
     scores.append(work.folder, event)
     run = work.run
+    provenance = cost.provenance(work.device, dict(run.homes))
     return {
         "schema": 1,
         "key": run.key,
@@ -314,8 +311,8 @@ def _record(work: Work, method: Method, watch: Watch, candidates: list[Candidate
             "equal_contents": equal_contents(work.prepared, run.replicate),
             "missing": work.prepared.meta["missing"],
         },
-        "provisional": _provisional(work),
-        "provenance": cost.provenance(work.device, dict(run.homes)),
+        "provisional": _provisional(work, provenance["source"]),
+        "provenance": provenance,
         "started": work.started,
         "finished": time.time(),
     }
@@ -330,10 +327,9 @@ def _keep(folder: Path, selection: Selection, candidates: list[Candidate]) -> Pa
     return kept
 
 
-def _provisional(work: Work) -> list[str]:
+def _provisional(work: Work, sources: list[dict[str, Any]]) -> list[str]:
     reasons = list(work.run.provisional)
     reasons += [f"the mirror lacks {part}" for part in work.prepared.meta["missing"]]
-    sources = cost.provenance(work.device, dict(work.run.homes))["source"]
     if any(not source["clean"] for source in sources):
         reasons.append("made from uncommitted changes")
     if work.run.spec["twin"]:

@@ -32,8 +32,7 @@ def predict_part(method: Method, part: Part, precision: str) -> dict[str, NDArra
 
     Whatever a method draws here comes from its own stream, so that predictions depend on nothing before them.
     """
-    own = (method.blueprint.task, method.blueprint.replicate, method.blueprint.method["name"])
-    with drawn("method", *own, "predict", part.name, device=method.device), torch.no_grad():
+    with drawn("method", *method.blueprint.own, "predict", part.name, device=method.device), torch.no_grad():
         return _predict(method, part, precision)
 
 

@@ -48,8 +48,15 @@ def run_all(
         waiting = [run for run in waiting if run.key not in outcome.refused]
         for run in waiting:
             store.enqueue(run.key, dict(run.spec), dict(run.request))
+        for _ in range(len(runs) - len(waiting)):
+            progress.settled()
         while waiting:
-            left = [run for run in waiting if not _attempt(run, store, access, options, progress, retry, outcome)]
+            left = []
+            for run in waiting:
+                if _attempt(run, store, access, options, progress, retry, outcome):
+                    progress.settled()
+                else:
+                    left.append(run)
             if len(left) == len(waiting):
                 progress.phase(f"waiting for {len(left)} runs of other processes")
                 if options.stop.wait(_POLL_SECONDS):
@@ -88,17 +95,16 @@ def _prepare(runs: Sequence[Run], access: Access, options: Options, progress: Pr
             raise Interrupted
         if run.data in made:
             continue
+        made.add(run.data)
         progress.phase(f"preparing {run.task['name']}")
         try:
             prepared_data(run, access)
-            made.add(run.data)
+            continue
         except UserError as error:
-            outcome.refused.update({other.key: str(error) for other in runs if other.data == run.data})
-            made.add(run.data)
+            said = str(error)
         except Exception as error:  # a generator's own mistake
             said = f"The data of {run.task['name']} cannot be made: {_safe(f'{type(error).__name__}: {error}')}"
-            outcome.refused.update({other.key: said for other in runs if other.data == run.data})
-            made.add(run.data)
+        outcome.refused.update({other.key: said for other in runs if other.data == run.data})
 
 
 def _attempt(

@@ -42,6 +42,11 @@ class Blueprint:
     steps: int  # optimizer steps of the whole run
     homes: Mapping[str, Path]
 
+    @property
+    def own(self) -> tuple[str, int, str]:
+        """The coordinates of what the method draws for itself."""
+        return self.task, self.replicate, str(self.method["name"])
+
     def slot(self, name: str) -> Mapping[str, Any]:
         """The declaration of one slot, {} where it is left at its default."""
         return self.method.get(name) or {}
@@ -72,7 +77,7 @@ class Method(LightningModule):
         self.backbone = backbone
         with drawn("init", self.blueprint.task, self.blueprint.replicate):
             self.head = self._make_head(backbone.dim)
-        with drawn("method", self.blueprint.task, self.blueprint.replicate, self.blueprint.method["name"]):
+        with drawn("method", *self.blueprint.own):
             self.adaptation: Adaptation = make_adaptation(
                 backbone.network,
                 self.blueprint.slot("adaptation"),
@@ -119,8 +124,7 @@ class Method(LightningModule):
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         """Dropout and whatever else is drawn in a step depends on the step and its rows alone."""
-        own = (self.blueprint.task, self.blueprint.replicate, self.blueprint.method["name"])
-        reseed(seed("dropout", *own, *batch["draw"]))
+        reseed(seed("dropout", *self.blueprint.own, *batch["draw"]))
 
     def on_after_backward(self) -> None:
         """The first gradients tell whether every adapter is really in the network's way."""

@@ -20,6 +20,10 @@ class Progress(Protocol):
         """Something other than training steps is being done."""
         ...
 
+    def settled(self) -> None:
+        """One more run of the plan is done, failed or refused, here or elsewhere."""
+        ...
+
 
 class Silent:
     """No progress shown."""
@@ -31,4 +35,7 @@ class Silent:
         pass
 
     def phase(self, text: str) -> None:
+        pass
+
+    def settled(self) -> None:
         pass

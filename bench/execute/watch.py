@@ -129,7 +129,7 @@ class Watch(Callback):
     def _loss(self, trainer: Trainer, outputs: Any) -> float | None:
         """The loss, looked at now and then: looking makes a GPU wait."""
         every = max(1, self._steps // _LOGGED)
-        if self.done % every and self.done not in self._due:
+        if self.done % every and self.done not in self._due and self.done < self._steps:
             return None
         loss = float(outputs["loss"])
         if not math.isfinite(loss):

@@ -212,6 +212,24 @@ def test_a_person_s_mistake_leaves_nothing_behind(toy: Path, go: Go) -> None:
     assert list(store.keys()) == []
 
 
+def test_progress_counts_every_run_of_the_plan(toy: Path, go: Go) -> None:
+    """Those that were done before, that fail and that are refused are behind one as well."""
+    from bench.execute.progress import Silent
+
+    class Counting(Silent):
+        count = 0
+
+        def settled(self) -> None:
+            self.count += 1
+
+    go("all=toy/waves", "task.budget.steps=2")
+    progress = Counting()
+    go("all,broken,scaled=toy/waves", "task.budget.steps=3", progress=progress)
+    assert progress.count == 3
+    go("all,broken,scaled=toy/waves", "task.budget.steps=3", progress=progress)
+    assert progress.count == 6
+
+
 def test_a_finished_run_is_not_run_again(toy: Path, go: Go) -> None:
     _, (row,) = go("all=toy/waves", "task.budget.steps=2")
     _, (again,) = go("all=toy/waves", "task.budget.steps=2")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.core.errors import UserError, nearest
+from bench.core.errors import UserError, first_line, nearest
 from bench.data.access import Access
 from bench.data.content import folder_digest
 from bench.data.repository import snapshot, snapshot_here
@@ -138,7 +138,7 @@ def _broken(files: list[Path]) -> Path | None:
 def _first(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first_line(error)
 
 
 SOURCE = HubSource

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from bench.core.errors import UserError
+from bench.core.errors import UserError, first_line
 from bench.data.access import Access
 from bench.data.repository import snapshot
 
@@ -90,6 +90,18 @@ def make_backbone(origin: Origin) -> Backbone:
     module = importlib.import_module(f"bench.execute.backbones.{origin.library()}")
     made: Backbone = module.make(origin)
     return made
+
+
+def load_weights(network: nn.Module, file: Path) -> None:
+    """Read a safetensors file into a network, every tensor of it; UserError where it does not fit."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(file)
+        network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"The weights {file} do not fit the declared architecture: {first_line(error)}") from None
 
 
 class ImageEncoder:

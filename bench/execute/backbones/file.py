@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bench.core.errors import UserError
 from bench.core.loading import load
-from bench.execute.backbones import Backbone, ImageEncoder, Origin
+from bench.execute.backbones import Backbone, ImageEncoder, Origin, load_weights
 
 
 class FileBackbone(Backbone):
@@ -27,12 +27,10 @@ class FileBackbone(Backbone):
 
 def make(origin: Origin) -> Backbone:
     """Build the class and load its weights, when it declares any."""
-    from bench.execute.backbones.timm import _load
-
     args: dict[str, Any] = {**(origin.declared.get("args") or {})}
     if origin.twin:
         args.update(origin.declared.get("twin") or {})
     network = load(str(origin.declared["class"]), origin.home)(**args)
     if origin.declared.get("weights") and not origin.twin:
-        _load(network, origin.home / str(origin.declared["weights"]))
+        load_weights(network, origin.home / str(origin.declared["weights"]))
     return FileBackbone(network, dict(origin.declared.get("targets") or {}))

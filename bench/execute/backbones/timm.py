@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from bench.core.errors import UserError, nearest
-from bench.execute.backbones import Backbone, ImageEncoder, Origin
+from bench.core.errors import UserError, first_line, nearest
+from bench.execute.backbones import Backbone, ImageEncoder, Origin, load_weights
 
 
 class TimmBackbone(Backbone):
@@ -67,7 +67,7 @@ def make(origin: Origin) -> Backbone:
         return TimmBackbone(network, groups, _config(network, args, stats))
     if declared.get("weights"):
         network = _create(str(declared["name"]), args, pretrained=False)
-        _load(network, origin.home / str(declared["weights"]))
+        load_weights(network, origin.home / str(declared["weights"]))
         return TimmBackbone(network, groups, _config(network, args, stats))
     name = str(declared["name"])
     unpinned = "/" not in name and "." not in name and origin.access.mirrored("models", "timm", name) is None
@@ -86,7 +86,7 @@ def _default(timm: Any, origin: Origin, name: str, args: dict[str, Any], groups:
     try:
         network = _create(name, args, pretrained=True)
     except Exception as error:
-        raise UserError(f"timm's weights of {name} cannot be fetched: {_line(error)}") from None
+        raise UserError(f"timm's weights of {name} cannot be fetched: {first_line(error)}") from None
     return network, groups, _config(network, args, {})
 
 
@@ -96,19 +96,8 @@ def _create(name: str, args: dict[str, Any], pretrained: bool) -> nn.Module:
     try:
         made: nn.Module = timm.create_model(name, pretrained=pretrained, **{"num_classes": 0, **args})
     except (RuntimeError, TypeError, ValueError, OSError, KeyError) as error:
-        raise UserError(f"timm cannot make {name.removeprefix('local-dir:')}: {_line(error)}") from None
+        raise UserError(f"timm cannot make {name.removeprefix('local-dir:')}: {first_line(error)}") from None
     return made
-
-
-def _load(network: nn.Module, file: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(file)
-        network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"The weights {file} do not fit the declared architecture: {_line(error)}") from None
 
 
 def _config(network: nn.Module, args: dict[str, Any], stats: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +120,3 @@ def _fixed_size(network: nn.Module) -> tuple[int, int] | None:
     embedding = getattr(network, "patch_embed", None)
     size = getattr(embedding, "img_size", None)
     return (int(size[0]), int(size[1])) if size is not None else None
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

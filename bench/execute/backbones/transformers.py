@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.core.errors import UserError
+from bench.core.errors import UserError, first_line
 from bench.execute.backbones import Backbone, Origin
 
 
@@ -91,8 +91,7 @@ def _published(origin: Origin) -> tuple[Any, Any]:
             **args,
         )
     except Exception as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"transformers cannot open {folder}: {line}") from None
+        raise UserError(f"transformers cannot open {folder}: {first_line(error)}") from None
     if any("pooler" in name for name in loading["missing_keys"]):
         network.pooler = None  # it was never trained
     return network, tokenizer
