@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError
 from bench.data.access import Access
-from bench.plan.grid import again
+from bench.plan.grid import again, wanted_data
 from bench.plan.grid import plan as plan_runs
 from bench.plan.run import Run
 from bench.store import Store, store_path
@@ -61,11 +61,12 @@ def plan(
     seeds: int | Iterable[int] = 1,
     precision: str = "32",
     twin: bool = False,
+    folds: Sequence[str] | None = None,
     offline: bool = False,
 ) -> list[Run]:
     """The runs that arguments mean, with their keys; nothing is executed."""
     access = Access.from_environment(offline)
-    return plan_runs(arguments, seeds=_seeds(seeds), precision=precision, twin=twin, access=access)
+    return plan_runs(arguments, seeds=_seeds(seeds), precision=precision, twin=twin, folds=folds, access=access)
 
 
 def run(
@@ -74,6 +75,7 @@ def run(
     store: str | Path | None = None,
     precision: str = "32",
     twin: bool = False,
+    folds: Sequence[str] | None = None,
     offline: bool = False,
     retry: bool = False,
     device: str = "auto",
@@ -91,7 +93,7 @@ def run(
     options = Options(device=device, workers=workers, threads=threads, micro_batch=micro_batch, log=tuple(log))
     check(options)
     access = Access.from_environment(offline)
-    runs = plan_runs(arguments, seeds=_seeds(seeds), precision=precision, twin=twin, access=access)
+    runs = plan_runs(arguments, seeds=_seeds(seeds), precision=precision, twin=twin, folds=folds, access=access)
     opened = Store.open(store_path(store))
     outcome = carry_out(runs, opened, access, options, retry=retry)
     if outcome.refused:
@@ -134,13 +136,13 @@ def rescore(store: Store, key: str, access: Access) -> dict[str, Any]:
         raise UserError(f"{key[:12]} is {store.state(key)}; only a finished run can be scored.")
     task, data = record["spec"]["task"], record["data"]["digest"]
     problem = problem_of(task)
-    parts = [part for part in record["data"]["rows"] if part.startswith("test")]
+    parts = [part for part in record["data"]["rows"] if part.startswith(("test", "target-val"))]
     if not (access.cache / "sealed" / data / "meta.json").exists():
         run = again(record["request"], Catalog.find(), access)
         if run.data != data:
             raise UserError(f"The data of {key[:12]} are not in the cache, and the task's data changed since.")
-        prepare(run.task, run.data, problem, run.homes["task"], access, bool(run.spec["twin"]))
-    event = score(folder, task, data, parts, problem.classes(), access)
+        prepare(wanted_data(run), access)
+    event = score(folder, task, data, parts, problem, access)
     count = store.append_score(key, event)
     return {**event, "count": count}
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from bench.aggregate import folds
+
 # Two-sided 95 % quantiles of Student's t, by degrees of freedom 1..30; beyond, an expansion of the normal's.
 _T95 = (
     12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139,
@@ -34,6 +36,8 @@ class Line:
     provisional: Sequence[str]
     base: str = ""  # the task's own name, without what was overridden
     older: int = 0  # variants of the same name that are not shown
+    selection: str = ""  # the rule that chose
+    domains: Mapping[str, float] | None = None  # the mean score of each fold, where the task stands for several
 
     @property
     def setting(self) -> str:
@@ -51,6 +55,8 @@ class SuiteLine:
     tasks: int
     seeds: tuple[int, int]  # fewest and most replicates of a task
     states: Mapping[str, int]
+    groups: Mapping[str, float]  # the mean of each group all of whose tasks are there
+    selection: str = ""
 
 
 def lines(rows: Iterable[Mapping[str, Any]], everything: bool = False) -> list[Line]:
@@ -70,7 +76,8 @@ def lines(rows: Iterable[Mapping[str, Any]], everything: bool = False) -> list[L
     for (method, task), found in sorted(groups.items(), key=lambda item: (item[0][1], item[0][0])):
         ordered = sorted(found, key=lambda variant: (any(row["state"] == "done" for row in variant), _age(variant)))
         for variant in ordered if everything else ordered[-1:]:
-            made.append(_line(method, task, variant, 0 if everything else len(ordered) - 1))
+            older = 0 if everything else len(ordered) - 1
+            made += [_line(method, task, variant, older, rule) for rule in folds.rules(variant)]
     return made
 
 
@@ -107,27 +114,38 @@ def quantile(freedom: int) -> float:
     return _Z95 + math.fsum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
-def suite_lines(made: Sequence[Line], tasks: Sequence[str]) -> list[SuiteLine]:
-    """The plain mean over a suite's tasks for each method and setting; never over tasks of different settings."""
-    groups: dict[tuple[str, str], dict[str, Line]] = {}
+def suite_lines(made: Sequence[Line], groups: Mapping[str, Sequence[str]]) -> list[SuiteLine]:
+    """The mean of a suite's group means for each method, rule and setting; never over tasks of different settings."""
+    tasks = [task for members in groups.values() for task in members]
+    found: dict[tuple[str, str, str], dict[str, Line]] = {}
     for line in made:
         if line.base in tasks:
-            groups.setdefault((line.method, line.setting), {})[line.base] = line
-    found = []
-    for (method, setting), by_task in sorted(groups.items()):
-        scores = [line.mean["score"] for line in by_task.values() if "score" in line.mean]
+            found.setdefault((line.method, line.setting, _kind(line)), {})[line.base] = line
+    lines = []
+    for (method, setting, _), by_task in sorted(found.items()):
+        scores = {task: line.mean["score"] for task, line in by_task.items() if "score" in line.mean}
         states: dict[str, int] = {}
         for line in by_task.values():
             for state, number in line.states.items():
                 states[state] = states.get(state, 0) + number
         seeds = [line.replicates for line in by_task.values()]
-        mean = fmean(scores) if len(scores) == len(tasks) else None
-        found.append(SuiteLine(method, setting, mean, len(scores), (min(seeds), max(seeds)), states))
-    return found
+        whole = {name: members for name, members in groups.items() if all(task in scores for task in members)}
+        means = {name: fmean(scores[task] for task in members) for name, members in whole.items()}
+        mean = fmean(means.values()) if len(means) == len(groups) else None
+        rules = ", ".join(sorted({line.selection for line in by_task.values() if line.selection}))
+        lines.append(SuiteLine(method, setting, mean, len(scores), (min(seeds), max(seeds)), states, means, rules))
+    return lines
 
 
-def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]], older: int) -> Line:
-    done = [row for row in rows if row["state"] == "done" and row.get("scores")]
+def _kind(line: Line) -> str:
+    """Lines of one task under several rules belong to several averages."""
+    return line.selection if line.domains is not None or "folds done" in line.states else ""
+
+
+def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]], older: int, rule: str) -> Line:
+    request = rows[0]["request"]
+    runs = folds.joined(rows, rule) if request.get("folds") else rows
+    done = [row for row in runs if row["state"] == "done" and row.get("scores")]
     metrics = list(done[0]["scores"]) if done else []
     values = {name: [row["scores"][name] for row in done if name in row["scores"]] for name in metrics}
     costs = [row["cost"] for row in done if row.get("cost")]
@@ -136,6 +154,9 @@ def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]], older: int)
     for row in rows:
         if row["state"] != "done":
             states[row["state"]] = states.get(row["state"], 0) + 1
+    domains = {fold: fmean(row["domains"][fold] for row in done) for fold in request.get("folds") or [] if done}
+    if request.get("folds") and not done:
+        states["folds done"] = len({row["fold"] for row in folds.reported(rows) if row["state"] == "done"})
     return Line(
         method=method,
         task=task,
@@ -145,8 +166,10 @@ def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]], older: int)
         cost={key: fmean(cost[key] for cost in costs if cost.get(key) is not None) for key in keys},
         states=states,
         provisional=sorted({reason for row in done for reason in row.get("provisional") or []}),
-        base=str(rows[0]["request"]["task"]),
+        base=str(request["task"]),
         older=older,
+        selection=rule,
+        domains=domains or None,
     )
 
 

@@ -14,10 +14,10 @@ from bench.store import Store
 
 @dataclass(frozen=True)
 class Chosen:
-    """The rows of the chosen tasks, and each suite that was named with its tasks."""
+    """The rows of the chosen tasks, and each suite that was named with its tasks by group."""
 
     rows: list[dict[str, Any]]
-    suites: dict[str, list[str]]
+    suites: dict[str, dict[str, list[str]]]
 
 
 def choose(store: Store, patterns: Sequence[str], methods: str | None = None) -> Chosen:
@@ -27,8 +27,9 @@ def choose(store: Store, patterns: Sequence[str], methods: str | None = None) ->
     """
     catalog = Catalog.find() if patterns else None
     known = catalog.suites() if catalog else []
-    suites = {name: list(catalog.suite(name).body["tasks"]) for name in patterns if catalog and name in known}
-    tasks = [task for name in patterns for task in suites.get(name, [name])] or None
+    suites = {name: dict(catalog.suite(name).body["groups"]) for name in patterns if catalog and name in known}
+    members = {name: [task for tasks in groups.values() for task in tasks] for name, groups in suites.items()}
+    tasks = [task for name in patterns for task in members.get(name, [name])] or None
     globs = [one.strip() for one in methods.split(",")] if methods is not None else None
     rows = store.rows(methods=globs, tasks=tasks)
     if catalog is not None:

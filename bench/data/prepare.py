@@ -1,15 +1,17 @@
-"""Preparation: training data, validation data, test inputs and test labels, written apart.
+"""Preparation: inputs, what a run may know of labels, and the test labels, written apart.
 
-What a run may read lies in one folder of the cache (`prepared/`), the test labels in another (`sealed/`), which no
-object of a run names. Both are written once per data digest and shared by every method and replicate.
+The inputs of every published split lie in one folder of the cache (`inputs/`), shared by all tasks and folds that
+read them alike; which rows are training and validation rows, with their labels, in another (`prepared/`); the test
+labels in a third (`sealed/`), which no object of a run names. Each is written once and shared by every method and
+replicate.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from bench.core.files import read_json, write_json
 from bench.core.streams import generator
 from bench.data import splits as splitting
 from bench.data.access import Access
+from bench.data.labelling import Pool, Published
 from bench.data.modalities import Inputs, modality
 from bench.data.sources import Rows, source
 
@@ -29,22 +32,44 @@ if TYPE_CHECKING:
 
     from bench.data.labelling import Labelling
 
-FORMAT = 1  # raise when the files written here change meaning
+FORMAT = 2  # raise when the files written here change meaning
 TWIN_ROWS = 48
+
+Step = Callable[[int, int], None]  # rows done, rows in all
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A task's data for one fold, and the digests they are prepared under."""
+
+    task: Mapping[str, Any]
+    fold: str | None
+    labelling: Labelling
+    home: Path  # where "file:function" of the source is looked up
+    twin: bool
+    inputs: str
+    name: str
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a task for one replicate: inputs, the labels unless it is a test part, row numbers."""
+    """One part of a task for one replicate. Labels, groups and subgroups are parallel to `rows`; tests have none."""
 
     name: str
+    split: str  # the published split it is of
     inputs: Inputs
-    rows: NDArray[np.int64]  # of `inputs`
-    ids: NDArray[np.int64]  # row numbers in the published split, parallel to `rows`
-    labels: NDArray[Any] | None  # parallel to `rows`
+    rows: NDArray[np.int64]  # of `inputs`: row numbers in the published split
+    labels: NDArray[Any] | None = None
+    groups: NDArray[np.int64] | None = None  # training batches hold as many rows of each
+    subgroups: NDArray[Any] | None = None  # a metric looks at them one by one
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Row numbers in the published split."""
+        return self.rows
 
     def lengths(self) -> NDArray[np.int64]:
         """A size per row, for bucketing."""
@@ -53,14 +78,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A task's data as a run may see it. Holds no path to the test labels."""
+    """A task's data for one fold as a run may see it. Holds no path to the test labels."""
 
     folder: Path
+    inputs: Path
     task: Mapping[str, Any]
+    labelling: Labelling
 
     @cached_property
     def meta(self) -> dict[str, Any]:
-        """Sizes, parts that the source lacks, and counts of equal contents."""
+        """Sizes, and parts that the source lacks."""
         found: dict[str, Any] = read_json(self.folder / "meta.json")
         return found
 
@@ -68,69 +95,92 @@ class Prepared:
         """The test parts, without labels; the same for every replicate."""
         import numpy as np
 
-        parts = []
-        for name in self.meta["tests"]:
-            inputs = self._open(name)
-            ids = np.load(self.folder / name / "ids.npy")
-            parts.append(Part(name, inputs, np.arange(len(ids)), ids, None))
-        return parts
+        return [
+            Part(name, found["split"], self._open(found["split"]), np.load(self.folder / f"{name}.rows.npy"))
+            for name, found in self.meta["tests"].items()
+        ]
 
     def pool(self, replicate: int) -> dict[str, Part]:
         """`train` and, where the task has one, `val`, as they fall for one replicate."""
-        import numpy as np
-
-        pools = {name: self._pool(name) for name in self.meta["pools"]}
-        chosen = splitting.pool_rows(self.task["name"], self.task["splits"], replicate, pools)
+        pools = {split: self._pool(split) for split in self.meta["pools"]}
         parts = {}
-        for part, by_split in chosen.items():
-            ((split, rows),) = by_split.items()
-            folder = self.folder / f"pool-{split}"
-            ids, labels = np.load(folder / "ids.npy")[rows], np.load(folder / "labels.npy")[rows]
-            parts[part] = Part(part, self._open(f"pool-{split}"), rows, ids, labels)
+        for name, portion in self.labelling.portions(pools, replicate).items():
+            pool, places = pools[portion.split], portion.places
+            parts[name] = Part(
+                name,
+                portion.split,
+                self._open(portion.split),
+                pool.rows[places],
+                pool.labels[places] if portion.labels is None else portion.labels,
+                _at(pool.groups, places) if portion.groups is None else portion.groups,
+                _at(pool.subgroups, places),
+            )
         return parts
 
-    def _pool(self, split: str) -> splitting.Pool:
+    def contents(self, part: Part) -> NDArray[np.uint64]:
+        """A digest of each row's input, to count equal contents."""
+        import numpy as np
+
+        found: NDArray[np.uint64] = np.load(self.inputs / part.split / "content.npy")[part.rows]
+        return found
+
+    def _pool(self, split: str) -> Pool:
         import numpy as np
 
         folder = self.folder / f"pool-{split}"
-        size = self.meta["pools"][split]["size"]
-        return splitting.Pool(size, np.load(folder / "positions.npy"), np.load(folder / "strata.npy"))
+        arrays = {one.name: folder / f"{one.name}.npy" for one in fields(Pool) if one.name != "size"}
+        found = {name: np.load(path, mmap_mode="r") for name, path in arrays.items() if path.exists()}
+        return Pool(size=self.meta["pools"][split]["size"], **found)
 
-    def _open(self, name: str) -> Inputs:
-        return modality(self.task["problem"].partition("-")[0]).open(self.folder / name)
-
-
-def data_digest(task: Mapping[str, Any], fingerprint: Mapping[str, Any], code: Mapping[str, str]) -> str:
-    """What the prepared files depend on: the data, how it is read and split, the generator's code."""
-    keys = ("name", "problem", "inputs", "label", "splits", "image", "classes", "range")
-    read = {key: task[key] for key in keys if key in task}
-    return digest({"format": FORMAT, "data": dict(fingerprint), "task": read, "code": dict(code)})
+    def _open(self, split: str) -> Inputs:
+        return modality(self.task["problem"].partition("-")[0]).open(self.inputs / split)
 
 
-def prepare(
-    task: Mapping[str, Any], name: str, labelling: Labelling, home: Path, access: Access, twin: bool = False
-) -> Prepared:
-    """The prepared data called `name` (a `data_digest`), read from the source when it is not in the cache yet."""
-    prepared = Prepared(access.cache / "prepared" / name, task)
-    sealed = access.cache / "sealed" / name
-    if (prepared.folder / "meta.json").exists() and (sealed / "meta.json").exists():
+def inputs_digest(task: Mapping[str, Any], fingerprint: Mapping[str, Any], code: Mapping[str, str], twin: bool) -> str:
+    """What the written inputs depend on: the data, how it is read, the code that makes it."""
+    kind = task["problem"].partition("-")[0]
+    read = {"modality": kind, "inputs": task["inputs"], "kept": modality(kind).kept(task)}
+    named = {"task": task["name"], "problem": task["problem"], "classes": task.get("classes")} if twin else {}
+    return digest({"format": FORMAT, "data": dict(fingerprint), "code": dict(code), **read, **named})
+
+
+def data_digest(task: Mapping[str, Any], inputs: str, keys: Mapping[str, Any], fold: str | None) -> str:
+    """What the division into parts depends on; `keys` are the task keys that the problem and its modality add."""
+    top = {key.partition(".")[0] for key in keys} - {"image", "text", "tabular"}
+    read = {key: task[key] for key in sorted({"name", "problem", "label", "splits", *top}) if key in task}
+    return digest({"format": FORMAT, "inputs": inputs, "task": read, "fold": fold})
+
+
+def prepare(wanted: Wanted, access: Access, step: Step | None = None) -> Prepared:
+    """The prepared data, read from the source when they are not in the cache yet.
+
+    `step(done, all)` is told of rows as their inputs are written.
+    """
+    inputs = access.cache / "inputs" / wanted.inputs
+    prepared = Prepared(access.cache / "prepared" / wanted.name, inputs, wanted.task, wanted.labelling)
+    sealed = access.cache / "sealed" / wanted.name
+    there = (prepared.folder / "meta.json").exists() and (sealed / "meta.json").exists()
+    if there and all((inputs / split / "content.npy").exists() for split in prepared.meta["splits"]):
         return prepared
-    rows, missing = _read(task, labelling, home, access, twin)
+    rows = _read(wanted, access)
+    _write_inputs(wanted, rows, access, step)
     with tempfile.TemporaryDirectory(dir=access.writable_cache("prepared"), prefix=".making-") as made:
-        _write(task, labelling, rows, missing, Path(made) / "open", Path(made) / "sealed")
+        _write(wanted, rows, Path(made) / "open", Path(made) / "sealed")
         access.writable_cache("sealed")
-        _place(Path(made) / "sealed", sealed)
-        _place(Path(made) / "open", prepared.folder)
+        _place(Path(made) / "sealed", sealed, "meta.json")
+        _place(Path(made) / "open", prepared.folder, "meta.json")
     return prepared
 
 
-def unseal(name: str, part: str, access: Access) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Row ids and labels of a test part. Only `bench.score` may call this, after a selection is written."""
+def unseal(name: str, part: str, access: Access) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any] | None]:
+    """Row ids, labels and subgroups of a test part. Only scoring may call this, after a selection is written."""
     import numpy as np
 
     folder = access.cache / "sealed" / name
+    subgroups = folder / f"{part}.subgroups.npy"
     try:
-        return np.load(folder / f"{part}.ids.npy"), np.load(folder / f"{part}.labels.npy")
+        ids, labels = np.load(folder / f"{part}.ids.npy"), np.load(folder / f"{part}.labels.npy", mmap_mode="r")
+        return ids, labels, np.load(subgroups) if subgroups.exists() else None
     except OSError:
         raise UserError(
             f"The test labels of this run's data ({name[:12]}) are not in the cache; `bench score` prepares the data "
@@ -138,95 +188,83 @@ def unseal(name: str, part: str, access: Access) -> tuple[NDArray[np.int64], NDA
         ) from None
 
 
-def _read(
-    task: Mapping[str, Any], labelling: Labelling, home: Path, access: Access, twin: bool
-) -> tuple[dict[str, Rows], list[str]]:
-    """Published split -> rows, and the test parts that a mirror lacks."""
-    wanted = splitting.source_splits(task["splits"])
-    if twin:
-        return {split: _twin(task, labelling, split) for split in wanted}, []
-    opened = source(task["source"], home, access)
-    found = {split: opened.load(split) for split in wanted}
-    tests = splitting.slices_for_test(task["splits"])
-    missing = [part for part, where in tests.items() if found[where.split] is None]
-    needed = {where.split for where in splitting.slices_for_pool(task["splits"]).values()}
-    absent = [split for split in needed if found[split] is None]
-    if absent or len(missing) == len(tests):
-        lacking = (absent or [tests[missing[0]].split])[0]
-        raise UserError(f"{task['name']}: the mirror has no split {lacking!r} of {_title(task)}, which the task needs.")
-    return {split: rows for split, rows in found.items() if rows is not None}, missing
+_last: dict[str, dict[str, Rows | None]] = {}  # what was read last, for the next fold of the same task
 
 
-def _title(task: Mapping[str, Any]) -> str:
-    declared = task["source"]
-    return str(declared.get("hub") or declared.get("url") or declared.get("folder") or "its source")
+def _read(wanted: Wanted, access: Access) -> dict[str, Rows]:
+    """Published split -> rows, without those that a mirror lacks."""
+    task, splits = wanted.task, wanted.labelling.splits()
+    if wanted.twin:
+        return {split: _twin(wanted, split) for split in splits}
+    if wanted.inputs not in _last or set(splits) - set(_last[wanted.inputs]):
+        opened = source(task["source"], wanted.home, access)
+        _last.clear()
+        _last[wanted.inputs] = {split: opened.load(split) for split in splits}
+    found = {split: _last[wanted.inputs][split] for split in splits}
+    rows = {split: one for split, one in found.items() if one is not None}
+    if not rows:
+        raise splitting.lacking(task, splits[0])
+    return rows
 
 
-def _twin(task: Mapping[str, Any], labelling: Labelling, split: str) -> Rows:
-    drawn = generator("twin", task["name"], split)
-    labels, scaled = labelling.twin(int((task.get("twin") or {}).get("rows") or TWIN_ROWS), drawn)
+def _twin(wanted: Wanted, split: str) -> Rows:
+    task, drawn = wanted.task, generator("twin", wanted.task["name"], split)
+    columns, scaled = wanted.labelling.twin(int((task.get("twin") or {}).get("rows") or TWIN_ROWS), drawn)
     rows = modality(task["problem"].partition("-")[0]).twin(task, scaled, drawn)
-    return Rows({**rows.columns, task["label"]: labels})
+    return Rows({**rows.columns, **columns})
 
 
-def _write(
-    task: Mapping[str, Any],
-    labelling: Labelling,
-    rows: Mapping[str, Rows],
-    missing: list[str],
-    folder: Path,
-    vault: Path,
-) -> None:
+def _write_inputs(wanted: Wanted, rows: Mapping[str, Rows], access: Access, step: Step | None) -> None:
+    """Write the inputs of every split that is not there yet, each at once or not at all."""
     import numpy as np
 
+    kept = modality(wanted.task["problem"].partition("-")[0])
+    root = access.writable_cache("inputs", wanted.inputs)
+    waiting = {split: found for split, found in rows.items() if not (root / split / "content.npy").exists()}
+    total, done = sum(len(found) for found in waiting.values()), 0
+    for split, found in waiting.items():
+        with tempfile.TemporaryDirectory(dir=root, prefix=".making-") as made:
+            folder = Path(made) / split
+            folder.mkdir()
+            before = done
+            told = (lambda count, before=before: step(before + count, total)) if step else None
+            kept.write(found, wanted.task, np.arange(len(found)), folder, told)
+            np.save(folder / "content.npy", kept.open(folder).content())
+            _place(folder, root / split, "content.npy")
+        done += len(found)
+
+
+def _write(wanted: Wanted, rows: Mapping[str, Rows], folder: Path, vault: Path) -> None:
+    import numpy as np
+
+    task, labelling = wanted.task, wanted.labelling
+    published = {split: _published(task, labelling, found) for split, found in rows.items()}
+    division = labelling.divide(published, wanted.fold)
+    folder.mkdir(parents=True)
     vault.mkdir(parents=True)
-    kept = modality(task["problem"].partition("-")[0])
-    shuffle = task["splits"].get("shuffle") or "none"
-    labels = {split: _labels(task, labelling, part) for split, part in rows.items()}
-    orders = {
-        split: splitting.base_order(task["name"], split, shuffle, labelling.strata(found))
-        for split, found in labels.items()
-    }
-    taken = splitting.positions_for_test(
-        task["name"], task["splits"], {split: len(part) for split, part in rows.items()}
-    )
-    meta: dict[str, Any] = {"tests": {}, "pools": {}, "missing": missing}
-    for part, where in splitting.slices_for_test(task["splits"]).items():
-        if part in missing:
-            continue
-        low, high = where.bounds(len(rows[where.split]))
-        chosen = np.sort(orders[where.split][low:high])  # kept in published order
-        _inputs(kept, rows[where.split], task, chosen, folder / part)
-        np.save(vault / f"{part}.ids.npy", chosen)
-        np.save(vault / f"{part}.labels.npy", labels[where.split][chosen])
-        meta["tests"][part] = {"split": where.split, "rows": len(chosen)}
-    for split in {where.split for where in splitting.slices_for_pool(task["splits"]).values()}:
-        positions = np.flatnonzero(~taken[split])
-        chosen = orders[split][positions]
-        found = labels[split][chosen]
-        _inputs(kept, rows[split], task, chosen, folder / f"pool-{split}")
-        np.save(folder / f"pool-{split}" / "positions.npy", positions)
-        np.save(folder / f"pool-{split}" / "labels.npy", found)
-        np.save(folder / f"pool-{split}" / "strata.npy", labelling.strata(found))
-        meta["pools"][split] = {"size": len(rows[split]), "rows": len(chosen)}
+    meta: dict[str, Any] = {"tests": {}, "pools": {}, "missing": list(division.missing), "splits": sorted(rows)}
+    for part, share in division.tests.items():
+        np.save(folder / f"{part}.rows.npy", share.rows)
+        np.save(vault / f"{part}.ids.npy", share.rows)
+        np.save(vault / f"{part}.labels.npy", published[share.split].labels[share.rows])
+        if (subgroups := published[share.split].subgroups) is not None:
+            np.save(vault / f"{part}.subgroups.npy", subgroups[share.rows])
+        meta["tests"][part] = {"split": share.split, "rows": len(share.rows)}
+    for split, pool in division.pools.items():
+        (folder / f"pool-{split}").mkdir()
+        for one in fields(Pool):
+            if one.name != "size" and (array := getattr(pool, one.name)) is not None:
+                np.save(folder / f"pool-{split}" / f"{one.name}.npy", array)
+        meta["pools"][split] = {"size": pool.size, "rows": len(pool.rows)}
     _refuse_empty(task, meta)
     write_json(vault / "meta.json", {"format": FORMAT})
     write_json(folder / "meta.json", meta)
 
 
-def _inputs(kept: Any, rows: Rows, task: Mapping[str, Any], chosen: NDArray[np.int64], folder: Path) -> None:
-    import numpy as np
-
-    folder.mkdir(parents=True)
-    kept.write(rows, task, chosen, folder)
-    np.save(folder / "ids.npy", chosen)
-    np.save(folder / "content.npy", kept.open(folder).content())
-
-
-def _labels(task: Mapping[str, Any], labelling: Labelling, rows: Rows) -> NDArray[Any]:
+def _published(task: Mapping[str, Any], labelling: Labelling, rows: Rows) -> Published:
     if task["label"] not in rows.columns:
         raise UserError(f"{task['name']}: label is {task['label']!r}; the data has {', '.join(rows.columns)}.")
-    return labelling.encode(rows.columns[task["label"]])
+    return Published(labelling.encode(rows.columns[task["label"]]), **labelling.marks(rows.columns))
 
 
 def _refuse_empty(task: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
@@ -235,28 +273,35 @@ def _refuse_empty(task: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
         raise UserError(f"{task['name']}: splits leaves {empty[0]} without rows.")
 
 
-def _place(made: Path, target: Path) -> None:
+def _place(made: Path, target: Path, mark: str) -> None:
     """Move a finished folder to its place; another process may have been first with the same content."""
     try:
         made.rename(target)
     except OSError:
-        if not (target / "meta.json").exists():
+        if not (target / mark).exists():
             shutil.rmtree(target, ignore_errors=True)
             made.rename(target)
 
 
+def _at(array: NDArray[Any] | None, places: NDArray[np.int64]) -> NDArray[Any] | None:
+    return None if array is None else array[places]
+
+
 def equal_contents(prepared: Prepared, replicate: int) -> dict[str, int]:
-    """How many rows of one part have an input equal to some row of another part, by content (`test~train`, ...)."""
+    """How many rows of one part have an input equal to some other row of another part (`test~train`, ...).
+
+    A row that is in both parts, as in transductive tasks, is not compared with itself.
+    """
     import numpy as np
 
-    hashes: dict[str, NDArray[np.uint64]] = {}
-    slices = splitting.slices_for_pool(prepared.task["splits"])
-    for name, part in prepared.pool(replicate).items():
-        split = slices[name].split
-        hashes[name] = np.load(prepared.folder / f"pool-{split}" / "content.npy")[part.rows]
-    for name in prepared.meta["tests"]:
-        hashes[name] = np.load(prepared.folder / name / "content.npy")
-    names = list(hashes)
-    pairs = [(later, earlier) for place, later in enumerate(names) for earlier in names[:place]]
-    counts = {f"{later}~{earlier}": int(np.isin(hashes[later], hashes[earlier]).sum()) for later, earlier in pairs}
+    parts = [*prepared.pool(replicate).values(), *prepared.tests()]
+    hashes = {part.name: prepared.contents(part) for part in parts}
+    counts = {}
+    for place, later in enumerate(parts):
+        for earlier in parts[:place]:
+            own = np.zeros(len(later), dtype=bool)
+            if later.split == earlier.split:
+                own = np.isin(later.rows, earlier.rows)
+            found = np.isin(hashes[later.name][~own], hashes[earlier.name])
+            counts[f"{later.name}~{earlier.name}"] = int(found.sum())
     return {pair: count for pair, count in counts.items() if count}

@@ -7,12 +7,13 @@ are counted in the published order of a source split, or in a permuted one when 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError
 from bench.core.streams import generator
+from bench.data.labelling import Division, Pool, Portion, Published, Share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,9 +81,57 @@ def twin_splits(splits: Mapping[str, Any]) -> dict[str, Any]:
     return {**splits, "train": f"{name}[25%:]", "val": f"{name}[:25%]"}
 
 
-def base_order(task: str, split: str, shuffle: str, strata: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The order in which positions of a published split are counted; the same for every replicate."""
-    return _permuted(shuffle, strata, ("split", task, split, None))
+def divide(
+    task: Mapping[str, Any],
+    published: Mapping[str, Published],
+    strata: Callable[[NDArray[Any]], NDArray[np.int64]],
+) -> Division:
+    """Test rows and pools as `splits` declares them; a test part whose split a mirror lacks is left out."""
+    import numpy as np
+
+    declared, name = task["splits"], task["name"]
+    shuffle = declared.get("shuffle") or "none"
+    where_tested, pooled = slices_for_test(declared), {one.split for one in slices_for_pool(declared).values()}
+    missing = [part for part, where in where_tested.items() if where.split not in published]
+    if len(missing) == len(where_tested):
+        pooled.add(where_tested[missing[0]].split)
+    for split in sorted(pooled - set(published)):
+        raise lacking(task, split)
+    orders = {
+        split: permuted(shuffle, strata(found.labels), ("split", name, split, None))
+        for split, found in published.items()
+    }
+    taken = positions_for_test(name, declared, {split: len(found) for split, found in published.items()})
+    tests = {}
+    for part, where in where_tested.items():
+        if part not in missing:
+            low, high = where.bounds(len(published[where.split]))
+            tests[part] = Share(where.split, np.sort(orders[where.split][low:high]))  # kept in published order
+    pools = {}
+    for split in sorted(pooled):
+        positions = np.flatnonzero(~taken[split])
+        pools[split] = pool(published[split], orders[split][positions], positions, strata)
+    return Division(tests, pools, missing)
+
+
+def lacking(task: Mapping[str, Any], split: str) -> UserError:
+    """The sentence for a mirror that does not hold what a task cannot do without."""
+    declared = task["source"]
+    title = str(declared.get("hub") or declared.get("url") or declared.get("folder") or "its source")
+    return UserError(f"{task['name']}: the mirror has no split {split!r} of {title}, which the task needs.")
+
+
+def pool(
+    published: Published,
+    rows: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    strata: Callable[[NDArray[Any]], NDArray[np.int64]],
+) -> Pool:
+    """The pool of these rows of a published split."""
+    labels = published.labels[rows]
+    groups = None if published.groups is None else published.groups[rows]
+    subgroups = None if published.subgroups is None else published.subgroups[rows]
+    return Pool(len(published), rows, positions, labels, strata(labels), groups, subgroups)
 
 
 def positions_for_test(task: str, splits: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, NDArray[np.bool_]]:
@@ -111,33 +160,33 @@ def positions_for_test(task: str, splits: Mapping[str, Any], sizes: Mapping[str,
     return taken
 
 
-def pool_rows(
-    task: str,
-    splits: Mapping[str, Any],
-    replicate: int,
-    pools: Mapping[str, Pool],
-) -> dict[str, dict[str, NDArray[np.int64]]]:
-    """Part (`train`, `val`) -> published split -> rows of its pool, for one replicate."""
-    rows: dict[str, dict[str, NDArray[np.int64]]] = {}
-    for name, part in slices_for_pool(splits).items():
+def portions(task: Mapping[str, Any], pools: Mapping[str, Pool], replicate: int) -> dict[str, Portion]:
+    """`train` and `val` as `splits` declares them, as they fall for one replicate."""
+    declared = task["splits"]
+    found: dict[str, Portion] = {}
+    for name, part in slices_for_pool(declared).items():
         pool = pools[part.split]
-        order = _permuted(splits.get("shuffle") or "none", pool.strata, ("split", task, part.split, replicate))
+        shuffle = declared.get("shuffle") or ("random" if declared.get("shots") else "none")
+        order = permuted(shuffle, pool.strata, ("split", task["name"], part.split, replicate))
         low, high = part.bounds(pool.size)
-        inside = (pool.positions >= low) & (pool.positions < high)
-        rows[name] = {part.split: order[inside]}
-    return rows
+        places = order[(pool.positions >= low) & (pool.positions < high)]
+        if declared.get("shots"):
+            places = _first_of_each(places, pool.strata, int(declared["shots"]))
+        found[name] = Portion(part.split, places)
+    return found
 
 
-@dataclass(frozen=True)
-class Pool:
-    """The rows of a published split that are not test rows, in base order."""
+def _first_of_each(places: NDArray[np.int64], strata: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The first `count` places of each stratum, in their order."""
+    import numpy as np
 
-    size: int  # rows of the whole published split
-    positions: NDArray[np.int64]  # of the pool's rows among them
-    strata: NDArray[np.int64]
+    kept = np.zeros(len(places), dtype=bool)
+    for stratum in np.unique(strata):
+        kept[np.flatnonzero(strata[places] == stratum)[:count]] = True
+    return places[kept]
 
 
-def _permuted(shuffle: str, strata: NDArray[np.int64], stream: tuple[str, str, str, int | None]) -> NDArray[np.int64]:
+def permuted(shuffle: str, strata: NDArray[np.int64], stream: tuple[str, str, str, int | None]) -> NDArray[np.int64]:
     """Row numbers in their order. `stratified`: every slice holds each stratum in its share, as nearly as can be."""
     import numpy as np
 

@@ -21,7 +21,7 @@ from bench.declarations.merging import merge
 from bench.declarations.projects import Project, find_projects
 from bench.declarations.references import reference
 from bench.declarations.schema import KINDS, METHOD, check
-from bench.declarations.wording import place, quoted
+from bench.declarations.wording import found, place, quoted
 
 __all__ = ["Catalog", "Declaration", "Project", "reference"]
 
@@ -159,7 +159,15 @@ class Catalog:
         if entry.kind == "method":
             _check_search(checked, draft)
         if entry.kind == "suite":
-            checked["tasks"] = self._members(checked["tasks"], draft)
+            given = checked["tasks"]
+            if isinstance(given, dict) != (checked["average"] == "groups"):
+                raise UserError(
+                    f'{draft.place("average")}: "tasks" must be a mapping of groups to lists where "average" is '
+                    f"groups, and a list where it is macro, found {found(given)}."
+                )
+            groups = {name: self._members(tasks, draft) for name, tasks in _grouped(given, name).items()}
+            checked["tasks"] = [task for tasks in groups.values() for task in tasks]
+            checked["groups"] = groups
         return replace(draft, body=checked)
 
     def _members(self, given: list[str], suite: Declaration) -> list[str]:
@@ -185,6 +193,11 @@ class Catalog:
         known = self._names(kind)
         hint = nearest(name, known) or (f" `bench list {kind}s` shows all {len(known)}." if known else "")
         return UserError(f"There is no {kind} {quoted(name)}.{hint}")
+
+
+def _grouped(tasks: list[str] | dict[str, list[str]], name: str) -> dict[str, list[str]]:
+    """A suite's tasks by group; a plain list is one group."""
+    return tasks if isinstance(tasks, dict) else {name: tasks}
 
 
 def _declared(plural: str, folder: Path) -> Iterator[tuple[str, str, Path]]:

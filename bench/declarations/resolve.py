@@ -77,7 +77,10 @@ def resolve(
         *(path for part in combined.parts for path, _ in part.layers),
         *(path for path, _ in declared.layers),
     ]
-    name, body, notes = task.pop("backbone", None), None, {}
+    name, own = task.pop("backbone", None), method.pop("backbone", None)
+    if own is not None and not any(one.partition("=")[0] == "task.backbone" for one in overrides):
+        name, backbone_place = own, combined.place("backbone")
+    body, notes = None, {}
     if name is not None:
         backbone = resolve_backbone(catalog, name, modality_and_kind(task["problem"])[0], backbone_place)
         body, notes = backbone.body, backbone.meta
@@ -125,6 +128,6 @@ def _check_problem(combined: Combined, method: Mapping[str, Any], task: Declarat
 
 
 def _task_home(task: Declaration) -> Path:
-    """Beside the file that names the generator: the task's own, or that of a family."""
-    giver = task.giver("source.generator")
+    """Beside the file that names a function of the source: the task's own, or that of a family."""
+    giver = task.giver("source.generator") or task.giver("source.through")
     return giver.parent if giver else task.home

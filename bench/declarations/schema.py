@@ -22,6 +22,9 @@ __all__ = [
     "check", "check_task", "is_plain_name", "modality_and_kind", "split_meta", "task_schema",
 ]  # fmt: skip
 
+LIBRARIES = ("timm", "transformers", "monai", "encoder", "mlp", "file")
+"""Where a backbone's network comes from; each is a file of `bench/execute/backbones`."""
+
 SLOTS = ("objective", "adaptation", "head", "optimizer")
 IMPLEMENTING: dict[str, tuple[str, ...]] = {
     "objective": ("objective",),
@@ -55,8 +58,16 @@ def _is_expression(value: Any) -> str:
     return '"SPLIT" or "SPLIT[a%:b%]" or "SPLIT[a:b]"'
 
 
-def _is_sha256(value: Any) -> str:
-    return "" if re.fullmatch("[0-9a-f]{64}", value) else "a SHA-256 of 64 small hexadecimal digits"
+def _is_digest(name: str, digits: int) -> Field:
+    """A checksum, or one for each image size where an address holds `{size}`."""
+    expected = f"{name} of {digits} small hexadecimal digits"
+    one = Field("text", test=lambda value: "" if re.fullmatch(f"[0-9a-f]{{{digits}}}", value) else expected)
+    return Field(
+        ("text", "mapping"),
+        values=one,
+        test=lambda value: "" if isinstance(value, dict) or one.test is None else one.test(value),
+        expected=f"{expected}, or a mapping of image sizes to such",
+    )
 
 
 def is_plain_name(text: str) -> bool:
@@ -73,7 +84,7 @@ _NOTE = Field("text", meta=True)
 _TEXTS = Field("list", item=Field("text"))
 _REFERENCE = Field("text", test=_is_reference)
 _PARAMS = Field("mapping", default={})
-_SHA256 = Field("text", test=_is_sha256)
+_SHA256, _MD5 = _is_digest("a SHA-256", 64), _is_digest("an MD5", 32)
 _EXPRESSIONS = Field(
     ("text", "mapping"),
     values=Field("text", test=_is_expression),
@@ -90,21 +101,26 @@ _SOURCE = Field(
         "revision": _NAME,
         "url": Field("text"),
         "sha256": _SHA256,
+        "md5": _MD5,
         "format": Field("text"),
+        "columns": _TEXTS,
         "rows": Field("mapping", values=Field("integer", low=0)),
-        "bytes": Field("integer", low=0),
+        "bytes": Field(("integer", "mapping"), low=0, values=Field("integer", low=0)),
         "folder": Field("text"),
+        "images": Field("text"),
+        "masks": Field("text"),
         "sklearn": Field("text"),
         "generator": _REFERENCE,
+        "through": _REFERENCE,
         "params": Field("mapping"),
     },
     groups=(
         OneOf(
             {
-                "hub": ("config", "revision", "rows", "bytes"),
-                "url": ("sha256", "format", "rows", "bytes"),
-                "folder": (),
-                "sklearn": ("sha256", "rows"),
+                "hub": ("config", "revision", "rows", "bytes", "through", "params"),
+                "url": ("sha256", "md5", "format", "columns", "rows", "bytes", "through", "params"),
+                "folder": ("images", "masks", "through", "params"),
+                "sklearn": ("sha256", "rows", "through", "params"),
                 "generator": ("params",),
             },
             required=True,
@@ -120,6 +136,7 @@ TASK = Field(
         "citation": _NOTE,
         "licence": _NOTE,
         "homepage": _NOTE,
+        "obtain": _NOTE,
         "problem": Field("text", required=True, test=_is_problem),
         "source": _SOURCE,
         "inputs": replace(_TEXTS, required=True),
@@ -132,9 +149,11 @@ TASK = Field(
                 "val": Field("text", test=_is_expression),
                 "test": replace(_EXPRESSIONS, required=True),
                 "shuffle": Field("text", choices=("none", "random", "stratified"), default="none"),
+                "shots": Field("integer", low=1),
             },
         ),
         "metric": Field(("text", "list"), required=True, item=Field("text")),
+        "report": replace(_TEXTS, default=[], empty=True),
         "budget": Field(
             "mapping",
             required=True,
@@ -160,8 +179,8 @@ SUITE = Field(
         "title": _NOTE,
         "description": _NOTE,
         "citation": _NOTE,
-        "tasks": replace(_TEXTS, required=True),
-        "average": Field("text", choices=("macro",), default="macro"),
+        "tasks": Field(("list", "mapping"), required=True, item=Field("text"), values=_TEXTS),
+        "average": Field("text", choices=("macro", "groups"), default="macro"),
     },
 )
 
@@ -202,6 +221,8 @@ METHOD = Field(
         "link": _NOTE,
         # What a method is meant for decides whether a run may be, not what the run computes.
         "problems": replace(_TEXTS, meta=True),
+        # The network a method is about, in place of the task's; it stands in the run as the backbone.
+        "backbone": Field("text"),
         "method": _REFERENCE,
         "objective": Field("mapping", default={}, fields={"objective": _REFERENCE, "params": _PARAMS}),
         "adaptation": Field(
@@ -262,7 +283,7 @@ BACKBONE = Field(
         "citation": _NOTE,
         "licence": _NOTE,
         "homepage": _NOTE,
-        "library": Field("text", choices=("timm", "transformers", "file"), required=True),
+        "library": Field("text", choices=LIBRARIES, required=True),
         "name": _NAME,
         "revision": _NAME,
         "args": Field("mapping", default={}),

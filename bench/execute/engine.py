@@ -20,21 +20,20 @@ from bench.core.errors import UserError
 from bench.core.loading import load
 from bench.data.access import Access
 from bench.data.modalities import modality
-from bench.data.prepare import Part, Prepared, equal_contents, prepare
+from bench.data.prepare import Part, Prepared, Step, equal_contents, prepare
 from bench.execute import cost
 from bench.execute.backbones import Backbone, Origin, make_backbone
 from bench.execute.checkpoint import bring
 from bench.execute.data import Data
 from bench.execute.draws import drawn
 from bench.execute.evaluate import PRECISIONS, predict_part
-from bench.execute.loaders import Schedule, training_loader
+from bench.execute.loaders import Schedule, schedule, steps_of, training_loader
 from bench.execute.logs import closing, make_loggers
 from bench.execute.method import Blueprint, Method
 from bench.execute.options import Options
 from bench.execute.progress import Progress
 from bench.execute.watch import Watch
-from bench.metrics import metric_names
-from bench.plan.grid import check_code
+from bench.plan.grid import check_code, wanted_data
 from bench.predictions import save as save_predictions
 from bench.predictions.measure import measure
 from bench.problems import Problem, problem_of
@@ -91,16 +90,16 @@ def execute(
     work = Work(run, folder, access, options, progress, device, problem, prepared, time.time())
     cost.reset_peak(device)
     pool = prepared.pool(run.replicate)
-    schedule = Schedule(pool["train"], run.task["name"], run.replicate, int(run.task["budget"]["batch_size"]))
-    steps = 2 if options.debug else schedule.steps(run.task["budget"])
+    order = schedule(pool["train"], run.task["name"], run.replicate, int(run.task["budget"]["batch_size"]))
+    steps = 2 if options.debug else steps_of(run.task["budget"], order.per_epoch)
     progress.phase("building")
     method = build(run, work_backbone(run, access), problem, steps)
     watch = _watch(work, steps, pool.get("val"))
-    data, done = _data(work, method, pool, schedule, steps, previous)
+    data, done = _data(work, method, pool, order, steps, previous)
     progress.begin(run.label, steps, done)
     if method.adaptation.calibration_batches and data.resume is None:
         _calibrate(method, data)
-    trainer = _trainer(work, watch, steps, _micro(work, schedule))
+    trainer = _trainer(work, watch, steps, _micro(work, order))
     begun = time.monotonic()
     with _on(device, method), closing(trainer.loggers):
         method.fit(data, trainer)
@@ -128,9 +127,9 @@ def work_backbone(run: Run, access: Access) -> Backbone:
         return make_backbone(Origin(run.backbone, run.task, home, access, bool(run.spec["twin"]), revision))
 
 
-def prepared_data(run: Run, access: Access) -> Prepared:
+def prepared_data(run: Run, access: Access, step: Step | None = None) -> Prepared:
     """The run's data, read from its source when the cache lacks it."""
-    return prepare(run.task, run.data, problem_of(run.task), run.homes["task"], access, bool(run.spec["twin"]))
+    return prepare(wanted_data(run), access, step)
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -150,16 +149,18 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def _data(
-    work: Work, method: Method, pool: Mapping[str, Part], schedule: Schedule, steps: int, previous: Path | None
+    work: Work, method: Method, pool: Mapping[str, Part], order: Schedule, steps: int, previous: Path | None
 ) -> tuple[Data, int]:
     kind = modality(work.task["problem"].partition("-")[0])
     encoder = method.backbone.encoder
-    micro, workers = _micro(work, schedule), work.options.workers
+    micro, workers = _micro(work, order), work.options.workers
     resume, done = bring(previous, work.folder, micro)
     task, replicate = work.task, work.run.replicate
 
     def training() -> Any:
-        return training_loader(pool["train"], kind, encoder, task, replicate, schedule, steps, micro, done, workers)
+        return training_loader(
+            pool["train"], kind, encoder, task, replicate, work.problem, order, steps, micro, done, workers
+        )
 
     return Data(pool["train"], pool.get("val"), tuple(work.prepared.tests()), encoder, training, resume), done
 
@@ -171,11 +172,13 @@ def _calibrate(method: Method, data: Data) -> None:
         method.adaptation.calibrate(batches, method.loss)
 
 
-def _micro(work: Work, schedule: Schedule) -> int:
+def _micro(work: Work, order: Schedule) -> int:
     """Into how many micro-batches a step is cut."""
-    rows, wanted = min(len(schedule.rows(step)) for step in range(schedule.per_epoch)), work.options.micro_batch
-    size = int(work.task["budget"]["batch_size"])
-    return 1 if wanted is None else max(1, min(-(-size // wanted), rows))
+    wanted = work.options.micro_batch
+    if wanted is None:
+        return 1
+    sizes = [len(order.rows(step)) for step in range(order.per_epoch)]
+    return max(1, min(-(-max(sizes) // wanted), min(sizes)))
 
 
 def _watch(work: Work, steps: int, val: Part | None) -> Watch:
@@ -187,7 +190,7 @@ def _watch(work: Work, steps: int, val: Part | None) -> Watch:
         steps,
         validations,
         val,
-        metric_names(work.task),
+        work.task,
         work.precision,
         work.progress,
         options.checkpoint_seconds,
@@ -263,24 +266,19 @@ def _candidate(
         return Candidate(name, step, None)
     predictions = known[1] if known is not None and known[0] == step else predict_part(method, val, work.precision)
     save_predictions(work.folder, name, "val", predictions)
-    values = measure(metric_names(work.task), predictions, val.labels, work.problem.classes())
+    values = measure(work.task, predictions, work.problem.truth(val.labels, val.subgroups))
     return Candidate(name, step, values["score"])
 
 
 def _record(work: Work, method: Method, watch: Watch, candidates: list[Candidate]) -> dict[str, Any]:
     """Select, keep the selected state, score, and write down what the run was and cost."""
-    selection = select(str(work.task.get("selection") or "val"), candidates)
+    rule = work.problem.selections[0] if work.problem.afterwards else str(work.task["selection"])
+    selection = select(rule, candidates)
     selection.write(work.folder)
     kept = _keep(work.folder, selection, candidates)
     prepared_data(work.run, work.access)  # should a cleaner have emptied the cache meanwhile
-    event = score(
-        work.folder,
-        work.task,
-        work.run.data,
-        [part.name for part in work.prepared.tests()],
-        work.problem.classes(),
-        work.access,
-    )
+    tests = [part.name for part in work.prepared.tests()]
+    event = score(work.folder, work.task, work.run.data, tests, work.problem, work.access)
     scores.append(work.folder, event)
     run = work.run
     provenance = cost.provenance(work.device, dict(run.homes))

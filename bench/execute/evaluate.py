@@ -40,15 +40,15 @@ def _predict(method: Method, part: Part, precision: str) -> dict[str, NDArray[An
     was_training = method.training
     method.eval()
     encoder = method.backbone.encoder
-    outputs: torch.Tensor | None = None
-    for places, batch in evaluation_batches(part, encoder):
-        batch.pop("labels", None)
+    saved: dict[str, NDArray[Any]] = {}
+    for places, known in evaluation_batches(part, encoder):
+        batch = {name: known[name] for name in ("inputs", "ids")}
         with autocast(method.device, precision):
             method.adaptation.context(batch)
             found = method.predict(move_data_to_device(batch, method.device)).float().cpu()
-        if outputs is None:
-            outputs = torch.zeros((len(part), *found.shape[1:]))
-        outputs[torch.from_numpy(places)] = found
+        for name, array in method.blueprint.problem.decode(found).items():
+            if name not in saved:
+                saved[name] = np.zeros((len(part), *array.shape[1:]), array.dtype)
+            saved[name][places] = array
     method.train(was_training)
-    assert outputs is not None, "a part has at least one row"
-    return {"ids": np.asarray(part.ids, dtype=np.int64), **method.blueprint.problem.decode(outputs)}
+    return {"ids": np.asarray(part.rows, dtype=np.int64), **saved}

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -98,13 +98,22 @@ def _prepare(runs: Sequence[Run], access: Access, options: Options, progress: Pr
         made.add(run.data)
         progress.phase(f"preparing {run.task['name']}")
         try:
-            prepared_data(run, access)
+            prepared_data(run, access, _preparing(run, progress))
             continue
         except UserError as error:
             said = str(error)
         except Exception as error:  # a generator's own mistake
             said = f"The data of {run.task['name']} cannot be made: {_safe(f'{type(error).__name__}: {error}')}"
         outcome.refused.update({other.key: said for other in runs if other.data == run.data})
+
+
+def _preparing(run: Run, progress: Progress) -> Callable[[int, int], None]:
+    """Tells how far the writing of a task's inputs is."""
+
+    def told(done: int, total: int) -> None:
+        progress.phase(f"preparing {run.task['name']}: {done:,} of {total:,} rows")
+
+    return told
 
 
 def _attempt(

@@ -6,7 +6,10 @@ from torch import Tensor, nn
 
 
 class LinearHead(nn.Module):
-    """Dropout, then one linear layer (features (batch, dim) -> (batch, outputs)); weights N(0, 0.02^2), biases 0."""
+    """Dropout, then one linear layer: features (batch, dim) -> (batch, outputs); weights N(0, 0.02^2), biases 0.
+
+    Of dense features (batch, dim, height, width) every place is mapped alike, to (batch, outputs, height, width).
+    """
 
     def __init__(self, dim: int, outputs: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -16,5 +19,7 @@ class LinearHead(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, features: Tensor) -> Tensor:
+        if features.ndim > 2:
+            features = features.movedim(1, -1)
         outputs: Tensor = self.linear(self.dropout(features))
-        return outputs
+        return outputs if outputs.ndim == 2 else outputs.movedim(-1, 1)

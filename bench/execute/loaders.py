@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ from bench.core.streams import generator, seed
 from bench.data.modalities import Modality
 from bench.data.prepare import Part
 from bench.execute.backbones import Encoder
+from bench.problems import Problem
 
-Batch = dict[str, Any]  # inputs, ids; in training also labels, share and draw (step, first row)
+Batch = dict[str, Any]  # inputs, ids; in training also labels, groups, views, share and draw (step, first row)
 
 _BUCKET = 32  # batches whose rows are sorted by length together
 EVALUATION_BATCH = 64
@@ -34,11 +35,35 @@ class Draw:
     share: float  # this micro-batch's weight in its step: rows / rows of the step
 
 
-class Schedule:
-    """The order of training batches for a (task, replicate).
+class Schedule(Protocol):
+    """The order of training batches for a (task, replicate)."""
 
-    An epoch is a permutation cut into ceil(rows / batch_size) batches whose sizes differ by at most one, so that
-    every row is seen once and no batch is a tiny rest. Rows of similar length are batched together.
+    per_epoch: int  # steps
+
+    def rows(self, step: int) -> NDArray[np.int64]:
+        """The rows of optimizer step `step` (counted from 0)."""
+        ...
+
+    def epoch(self, step: int) -> int:
+        """A number that no row meets twice: augmentations are drawn anew for each."""
+        ...
+
+
+def schedule(part: Part, task: str, replicate: int, batch_size: int) -> Schedule:
+    """Batches of `batch_size` rows, or of as many rows of each group where the part has groups."""
+    made = Shuffled if part.groups is None else Grouped
+    return made(part, task, replicate, batch_size)
+
+
+def steps_of(budget: Mapping[str, Any], per_epoch: int) -> int:
+    """How many optimizer steps a budget is."""
+    return int(budget["steps"]) if budget.get("steps") else int(budget["epochs"]) * per_epoch
+
+
+class Shuffled:
+    """An epoch is a permutation cut into ceil(rows / batch_size) batches whose sizes differ by at most one.
+
+    So every row is seen once and no batch is a tiny rest. Rows of similar length are batched together.
     """
 
     def __init__(self, part: Part, task: str, replicate: int, batch_size: int) -> None:
@@ -47,14 +72,12 @@ class Schedule:
         self.per_epoch = max(1, math.ceil(len(part) / batch_size))
 
     def rows(self, step: int) -> NDArray[np.int64]:
-        """The rows of optimizer step `step` (counted from 0)."""
         epoch, place = divmod(step, self.per_epoch)
         batches: list[NDArray[np.int64]] = self._epoch(epoch)
         return batches[place]
 
-    def steps(self, budget: Mapping[str, Any]) -> int:
-        """How many optimizer steps a budget is."""
-        return int(budget["steps"]) if budget.get("steps") else int(budget["epochs"]) * self.per_epoch
+    def epoch(self, step: int) -> int:
+        return step // self.per_epoch
 
     @lru_cache(maxsize=2)  # noqa: B019 - a schedule lives as long as its run
     def _epoch(self, epoch: int) -> list[NDArray[np.int64]]:
@@ -69,11 +92,45 @@ class Schedule:
         return [batches[place] for place in drawn.permutation(len(batches))]
 
 
+class Grouped:
+    """Each batch holds `batch_size` rows of every group (fewer of a group that has fewer), its rows interleaved.
+
+    A group is gone through in permutations of its own, whole batches only, as often as the steps ask for. An epoch is
+    so many steps as show as many rows as there are.
+    """
+
+    def __init__(self, part: Part, task: str, replicate: int, batch_size: int) -> None:
+        assert part.groups is not None
+        self._task, self._replicate = task, replicate
+        groups = np.asarray(part.groups)
+        self._members = {int(one): np.flatnonzero(groups == one) for one in np.unique(groups)}
+        self._sizes = {one: min(batch_size, len(rows)) for one, rows in self._members.items()}
+        self.per_epoch = max(1, math.ceil(len(part) / sum(self._sizes.values())))
+
+    def rows(self, step: int) -> NDArray[np.int64]:
+        cuts = [self._rows(group, step) for group in self._members]
+        place = np.concatenate([np.arange(len(cut)) / len(cut) for cut in cuts])
+        return np.concatenate(cuts)[np.argsort(place, kind="stable")]  # so that micro-batches hold all groups
+
+    def epoch(self, step: int) -> int:
+        return step
+
+    def _rows(self, group: int, step: int) -> NDArray[np.int64]:
+        size = self._sizes[group]
+        epoch, place = divmod(step, len(self._members[group]) // size)
+        return self._permuted(group, epoch)[place * size : (place + 1) * size]
+
+    @lru_cache(maxsize=256)  # noqa: B019 - a schedule lives as long as its run
+    def _permuted(self, group: int, epoch: int) -> NDArray[np.int64]:
+        drawn = generator("order", self._task, self._replicate, group, epoch)
+        return drawn.permutation(self._members[group])
+
+
 class _Steps:
     """The batch sampler of a training loader: one Draw per micro-batch, from `start` on."""
 
-    def __init__(self, schedule: Schedule, steps: int, micro: int, start: int) -> None:
-        self._schedule, self._steps, self._micro, self._start = schedule, steps, micro, start
+    def __init__(self, order: Schedule, steps: int, micro: int, start: int) -> None:
+        self._schedule, self._steps, self._micro, self._start = order, steps, micro, start
 
     def __len__(self) -> int:
         return self._steps * self._micro
@@ -83,25 +140,43 @@ class _Steps:
             rows = self._schedule.rows(step)
             for cut in np.array_split(rows, self._micro):
                 share = len(cut) / len(rows)
-                yield Draw(step, step // self._schedule.per_epoch, tuple(map(int, cut)), share)
+                yield Draw(step, self._schedule.epoch(step), tuple(map(int, cut)), share)
 
 
 class _Training(Dataset[Batch]):
-    """Encoded training batches. An augmentation is seeded by (task, replicate, epoch, row)."""
+    """Encoded training batches. An augmentation is seeded by (task, replicate, epoch, row), and the view's number."""
 
     def __init__(
-        self, part: Part, modality: Modality, encoder: Encoder, task: Mapping[str, Any], replicate: int
+        self,
+        part: Part,
+        modality: Modality,
+        encoder: Encoder,
+        task: Mapping[str, Any],
+        replicate: int,
+        problem: Problem,
     ) -> None:
         self._part, self._modality, self._encoder = part, modality, encoder
-        self._task, self._replicate = task, replicate
+        self._task, self._replicate, self._problem = task, replicate, problem
 
     def __getitem__(self, draw: Draw) -> Batch:
         rows = np.array(draw.rows, dtype=np.int64)
-        ids = self._part.ids[rows]
-        inputs = self._part.inputs.take(self._part.rows[rows])
-        seeds = [seed("augmentation", self._task["name"], self._replicate, draw.epoch, int(one)) for one in ids]
-        batch = _batch(self._encoder(self._modality.augment(inputs, self._task, seeds)), self._part, rows)
-        return {**batch, "share": draw.share, "draw": (draw.step, int(ids[0]))}
+        raw = self._part.inputs.take(self._part.rows[rows])
+        batch = _labelled(self._part, rows)
+        views = []
+        for view in range(self._problem.views):
+            masks = self._problem.augmented(batch["labels"]) if view == 0 else None
+            changed, masks = self._modality.augment(raw, self._task, self._seeds(draw, rows, view), masks)
+            views.append(self._encoder(changed))
+            if masks is not None:
+                batch["labels"] = masks
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in batch.items()}
+        more = {"views": views} if len(views) > 1 else {}
+        return {**tensors, "inputs": views[0], **more, "share": draw.share, "draw": (draw.step, int(batch["ids"][0]))}
+
+    def _seeds(self, draw: Draw, rows: NDArray[np.int64], view: int) -> list[int]:
+        coordinates = (draw.epoch, view) if view else (draw.epoch,)
+        name, replicate = self._task["name"], self._replicate
+        return [seed("augmentation", name, replicate, *coordinates, int(one)) for one in self._part.rows[rows]]
 
 
 def training_loader(
@@ -110,19 +185,20 @@ def training_loader(
     encoder: Encoder,
     task: Mapping[str, Any],
     replicate: int,
-    schedule: Schedule,
+    problem: Problem,
+    order: Schedule,
     steps: int,
     micro: int,
     start: int,
     workers: int,
 ) -> DataLoader[Batch]:
     """The training batches of optimizer steps `start` to `steps`, each step cut into `micro` batches."""
-    dataset = _Training(part, modality, encoder, task, replicate)
+    dataset = _Training(part, modality, encoder, task, replicate, problem)
     # A sampler of Draws without a batch sampler: the dataset itself makes whole batches.
     return _Resumable(
         dataset,
         batch_size=None,
-        sampler=_Steps(schedule, steps, micro, start),
+        sampler=_Steps(order, steps, micro, start),
         num_workers=workers,
         persistent_workers=False,
         pin_memory=torch.cuda.is_available(),
@@ -144,11 +220,11 @@ def evaluation_batches(part: Part, encoder: Encoder) -> Iterator[tuple[NDArray[n
     order = np.argsort(part.lengths(), kind="stable")
     for low in range(0, len(order), EVALUATION_BATCH):
         places = order[low : low + EVALUATION_BATCH]
-        yield places, _batch(encoder(part.inputs.take(part.rows[places])), part, places)
+        known = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in _labelled(part, places).items()}
+        yield places, {"inputs": encoder(part.inputs.take(part.rows[places])), **known}
 
 
-def _batch(inputs: Any, part: Part, places: NDArray[np.int64]) -> Batch:
-    batch: Batch = {"inputs": inputs, "ids": torch.from_numpy(part.ids[places])}
-    if part.labels is not None:
-        batch["labels"] = torch.from_numpy(part.labels[places])
-    return batch
+def _labelled(part: Part, places: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """What is known of some rows besides their inputs."""
+    arrays = {"ids": part.rows, "labels": part.labels, "groups": part.groups}
+    return {name: array[places] for name, array in arrays.items() if array is not None}

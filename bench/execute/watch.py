@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,14 +42,14 @@ class Watch(Callback):
         steps: int,
         validations: int,
         val: Part | None,
-        metrics: list[str],
+        task: Mapping[str, Any],
         precision: str,
         progress: Progress,
         checkpoint_seconds: float,
         stop: threading.Event,
         seconds: float | None,
     ) -> None:
-        self._folder, self._steps, self._val, self._metrics = folder, steps, val, metrics
+        self._folder, self._steps, self._val, self._task = folder, steps, val, task
         self._precision, self._progress, self._stop = precision, progress, stop
         self._every, self._seconds = checkpoint_seconds, seconds
         self._due = {math.ceil(steps * place / validations) for place in range(1, validations + 1)} if val else set()
@@ -113,7 +114,8 @@ class Watch(Callback):
         assert self._val is not None
         assert self._val.labels is not None
         predictions = predict_part(method, self._val, self._precision)
-        values = measure(self._metrics, predictions, self._val.labels, method.blueprint.problem.classes())
+        truth = method.blueprint.problem.truth(self._val.labels, self._val.subgroups)
+        values = measure(self._task, predictions, truth)
         self.history.append({"step": self.done, **values})
         self.predicted["last"] = (self.done, predictions)
         for logger in trainer.loggers:

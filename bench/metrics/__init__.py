@@ -23,14 +23,30 @@ from bench.core.errors import UserError, nearest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Compute = Callable[[Mapping[str, "NDArray[Any]"], "NDArray[Any]", "int | None"], float]
+
+@dataclass(frozen=True)
+class Truth:
+    """What predictions are held against: one label per row, and what is known of the labels.
+
+    `known` counts the known classes of category discovery, which come first. `groups` are those that a metric
+    looks at one by one: a number per row (N,), or membership (N, groups) where they overlap.
+    """
+
+    labels: NDArray[Any]
+    classes: int | None = None
+    known: int | None = None
+    groups: NDArray[Any] | None = None
+
+
+Compute = Callable[[Mapping[str, "NDArray[Any]"], Truth], float]
 
 
 @dataclass(frozen=True)
 class Metric:
     """A metric. `range` is its natural unit; `higher` is better; `version` is raised when a value changes.
 
-    `compute(predictions, labels, classes)` reads one array of the predictions: `logits` (N, classes), `values` (N,).
+    `compute(predictions, truth)` reads one array of the predictions: `logits` (N, classes), `values` (N,),
+    `mask` (N, height, width).
     """
 
     name: str
@@ -43,9 +59,14 @@ class Metric:
 
 
 def metric_names(task: Mapping[str, Any]) -> list[str]:
-    """A task's metrics, in declared order."""
+    """The metrics whose mean is a task's score, in declared order."""
     declared = task["metric"]
     return [declared] if isinstance(declared, str) else list(declared)
+
+
+def reported_names(task: Mapping[str, Any]) -> list[str]:
+    """The metrics that are computed and shown beside the score."""
+    return [name for name in task.get("report") or [] if name not in metric_names(task)]
 
 
 def names() -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError
+from bench.metrics import Truth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     Predictions = Mapping[str, Array]
 
 
-def confusion(predictions: Predictions, labels: Array, classes: int | None) -> list[list[int]]:
+def confusion(predictions: Predictions, truth: Truth) -> list[list[int]]:
     """How many rows of true class i were predicted as class j, at [i][j]: whole numbers, exact.
 
     The highest logit predicts, the first of equal ones. A row with a logit that is not finite counts as a
@@ -24,22 +25,22 @@ def confusion(predictions: Predictions, labels: Array, classes: int | None) -> l
     import torch
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-    logits = _rows(predictions, "logits", 2, labels)
+    logits = rows(predictions, "logits", 2, truth)
     count = logits.shape[1]
-    if count < 2 or classes not in (None, count):
-        raise UserError(f"The metric needs logits for {classes} classes; these predictions hold {count}.")
-    truth = labels.astype(np.int64)
-    if truth.min() < 0 or truth.max() >= count:
-        low, high = truth.min(), truth.max()
+    if count < 2 or truth.classes not in (None, count):
+        raise UserError(f"The metric needs logits for {truth.classes} classes; these predictions hold {count}.")
+    labels = truth.labels.astype(np.int64)
+    if labels.min() < 0 or labels.max() >= count:
+        low, high = labels.min(), labels.max()
         raise UserError(f"The metric needs labels from 0 to {count - 1}; these run from {low} to {high}.")
     finite = np.isfinite(logits).all(axis=1)
-    found = np.where(finite, logits.argmax(axis=1), (truth + 1) % count)
-    matrix = multiclass_confusion_matrix(torch.tensor(found), torch.tensor(truth), num_classes=count)
+    found = np.where(finite, logits.argmax(axis=1), (labels + 1) % count)
+    matrix = multiclass_confusion_matrix(torch.tensor(found), torch.tensor(labels), num_classes=count)
     counts: list[list[int]] = matrix.tolist()
     return counts
 
 
-def correlation(predictions: Predictions, labels: Array, each: Callable[[Array], Array]) -> float:
+def correlation(predictions: Predictions, truth: Truth, each: Callable[[Array], Array]) -> float:
     """Pearson's correlation of `each(values)` with `each(labels)`, in float64.
 
     -1 where a predicted value is not finite; else 0 where it is undefined: one row, or a constant column.
@@ -48,18 +49,20 @@ def correlation(predictions: Predictions, labels: Array, each: Callable[[Array],
     import torch
     from torchmetrics.functional.regression import pearson_corrcoef
 
-    values = _rows(predictions, "values", 1, labels).astype(np.float64)
-    truth = labels.astype(np.float64)
-    if not np.isfinite(truth).all():
+    values = rows(predictions, "values", 1, truth).astype(np.float64)
+    labels = truth.labels.astype(np.float64)
+    if not np.isfinite(labels).all():
         raise UserError("The metric needs labels that are finite numbers.")
     if not np.isfinite(values).all():
         return -1.0
-    if (values == values[0]).all() or (truth == truth[0]).all():
+    if (values == values[0]).all() or (labels == labels[0]).all():
         return 0.0
-    return float(pearson_corrcoef(torch.tensor(each(values)), torch.tensor(each(truth))))
+    return float(pearson_corrcoef(torch.tensor(each(values)), torch.tensor(each(labels))))
 
 
-def _rows(predictions: Predictions, name: str, dimensions: int, labels: Array) -> Array:
+def rows(predictions: Predictions, name: str, dimensions: int, truth: Truth) -> Array:
+    """The array `name` of the predictions; UserError where it does not fit the labels, which have one dimension."""
+    labels = truth.labels
     if name not in predictions:
         there = ", ".join(predictions)
         raise UserError(f"The metric reads {name}; these predictions hold {there}: another problem's.")

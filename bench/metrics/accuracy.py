@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.metrics import Metric
+from bench.metrics import Metric, Truth
 from bench.metrics._arrays import confusion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def compute(predictions: Mapping[str, NDArray[Any]], labels: NDArray[Any], classes: int | None) -> float:
+def compute(predictions: Mapping[str, NDArray[Any]], truth: Truth) -> float:
     """In 0..1. A row with a logit that is not finite is wrong."""
-    counts = confusion(predictions, labels, classes)
-    return sum(row[place] for place, row in enumerate(counts)) / len(labels)
+    counts = confusion(predictions, truth)
+    return sum(row[place] for place, row in enumerate(counts)) / len(truth.labels)
 
 
 METRIC = Metric(

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError
-from bench.metrics import Metric
+from bench.metrics import Metric, Truth
 from bench.metrics._arrays import confusion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def compute(predictions: Mapping[str, NDArray[Any]], labels: NDArray[Any], classes: int | None) -> float:
+def compute(predictions: Mapping[str, NDArray[Any]], truth: Truth) -> float:
     """In 0..1; 0 where no row is of class 1 and none is predicted to be.
 
     A row with a logit that is not finite is wrong. UserError unless there are two classes.
     """
-    counts = confusion(predictions, labels, classes)
+    counts = confusion(predictions, truth)
     if len(counts) != 2:
         raise UserError(f"f1 is for two classes; these predictions are of {len(counts)}.")
     right = counts[1][1]

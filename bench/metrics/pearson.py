@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.metrics import Metric
+from bench.metrics import Metric, Truth
 from bench.metrics._arrays import correlation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def compute(predictions: Mapping[str, NDArray[Any]], labels: NDArray[Any], classes: int | None) -> float:
+def compute(predictions: Mapping[str, NDArray[Any]], truth: Truth) -> float:
     """In -1..1; -1 where a prediction is not finite, 0 where it is undefined: one row, a constant column."""
-    return correlation(predictions, labels, _centred)
+    return correlation(predictions, truth, _centred)
 
 
 def _centred(column: NDArray[Any]) -> NDArray[Any]:

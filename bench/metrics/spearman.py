@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.metrics import Metric
+from bench.metrics import Metric, Truth
 from bench.metrics._arrays import correlation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def compute(predictions: Mapping[str, NDArray[Any]], labels: NDArray[Any], classes: int | None) -> float:
+def compute(predictions: Mapping[str, NDArray[Any]], truth: Truth) -> float:
     """In -1..1; -1 where a prediction is not finite, 0 where it is undefined: one row, a constant column.
 
     Not torchmetrics' own: its denominator is 1e-6 too large (three rows in perfect order give 0.9999985), and
     its sums of equal ranks are 32-bit integers, which overflow at some hundred thousand rows.
     """
-    return correlation(predictions, labels, _ranks)
+    return correlation(predictions, truth, _ranks)
 
 
 def _ranks(column: NDArray[Any]) -> NDArray[Any]:

@@ -57,6 +57,8 @@ def weights_identity(backbone: Mapping[str, Any], home: Path | None, access: Acc
         assert home is not None
         return Identity({"content": _content(home, access)})
     if backbone.get("weights"):
+        if home is not None and (home / str(backbone["weights"])).is_dir():
+            return Identity({"content": _content(home / str(backbone["weights"]), access)})
         if home is None:
             raise UserError(f"The backbone {name} declares weights beside its YAML file, and has none.")
         file = home / str(backbone["weights"])
@@ -65,7 +67,7 @@ def weights_identity(backbone: Mapping[str, Any], home: Path | None, access: Acc
                 f"The backbone {backbone['name']} declares weights: {backbone['weights']}, and {file} is absent."
             )
         return Identity({"sha256": file_digest(file, access)})
-    if library == "file":
+    if library in ("file", "monai", "mlp"):
         return Identity({"weights": None})
     repository = name if "/" in name or library == "transformers" else f"timm/{name}"
     mirrored = access.mirrored("models", *repository.split("/"))

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.canonical import digest
-from bench.core.errors import UserError
+from bench.core.errors import UserError, nearest
 from bench.core.loading import source_path
 from bench.data.access import Access
-from bench.data.prepare import data_digest
+from bench.data.prepare import Wanted, data_digest, inputs_digest
+from bench.data.sources import sized
 from bench.data.splits import twin_splits
 from bench.declarations.catalog import Catalog
 from bench.declarations.expressions import expand, split_arguments
 from bench.declarations.resolve import Resolved, resolve, works_on
-from bench.metrics import metric, metric_names, names
+from bench.metrics import metric, metric_names, names, reported_names
 from bench.metrics import path as metric_path
 from bench.plan.fingerprint import Known
 from bench.plan.run import ENGINE, Run
@@ -40,10 +41,15 @@ def plan(
     seeds: Iterable[int] = (0,),
     precision: str = "32",
     twin: bool = False,
+    folds: Sequence[str] | None = None,
     catalog: Catalog | None = None,
     access: Access | None = None,
 ) -> list[Run]:
-    """The runs that arguments such as `lora,full=glue/*` and `optimizer.lr=1e-3` mean, in order, each once."""
+    """The runs that arguments such as `lora,full=glue/*` and `optimizer.lr=1e-3` mean, in order, each once.
+
+    A task that stands for folds gives a run for each, and for those that its selection rule needs beside them; `folds`
+    names some of them instead.
+    """
     catalog = catalog or Catalog.find()
     access = access or Access.from_environment()
     if precision not in PRECISIONS:
@@ -55,9 +61,31 @@ def plan(
     for parts, task in pairs:
         resolved = resolve(catalog, parts, task, overrides, extra_fields)
         for replicate in seeds:
-            run = make_run(resolved, tuple(overrides), replicate, precision, twin, known)
-            runs.setdefault(run.key, run)
+            for fold in _folds(resolved, folds):
+                run = make_run(resolved, tuple(overrides), replicate, precision, twin, known, fold)
+                runs.setdefault(run.key, run)
     return list(runs.values())
+
+
+def _folds(resolved: Resolved, wanted: Sequence[str] | None) -> list[str] | list[None]:
+    """The folds to be run: those reported and those the selection rule needs, or the ones that are asked for."""
+    problem = problem_of({"name": resolved.task_name, **resolved.task})
+    rule = str(resolved.task["selection"])
+    if rule not in problem.selections:
+        legal = ", ".join(problem.selections)
+        raise UserError(f"selection of {resolved.task_name} is {rule!r}; expected one of {legal}.")
+    if not problem.folds():
+        if wanted:
+            raise UserError(f"{resolved.task_name} is one run and has no folds; leave out --folds.")
+        return [None]
+    every = [*problem.folds(), *problem.extra_folds(rule)]
+    if wanted is None:
+        return every
+    possible = [*problem.folds(), *(fold for rule in problem.selections for fold in problem.extra_folds(rule))]
+    for fold in wanted:
+        if fold not in possible:
+            raise UserError(f"{resolved.task_name} has no fold {fold!r}.{nearest(fold, problem.folds())}")
+    return list(wanted)
 
 
 def _suited(
@@ -84,6 +112,7 @@ def again(request: Mapping[str, Any], catalog: Catalog, access: Access) -> Run:
         seeds=[request["replicate"]],
         precision=request["precision"],
         twin=request["twin"],
+        folds=[request["fold"]] if request.get("fold") else None,
         catalog=catalog,
         access=access,
     )
@@ -91,31 +120,39 @@ def again(request: Mapping[str, Any], catalog: Catalog, access: Access) -> Run:
 
 
 def make_run(
-    resolved: Resolved, overrides: tuple[str, ...], replicate: int, precision: str, twin: bool, known: Known
+    resolved: Resolved,
+    overrides: tuple[str, ...],
+    replicate: int,
+    precision: str,
+    twin: bool,
+    known: Known,
+    fold: str | None = None,
 ) -> Run:
     """One run of a resolved method and task."""
     homes = resolved.homes
     task = {"name": resolved.task_name, **resolved.task}
+    task["source"] = sized(task["source"], (task.get("image") or {}).get("size"))
     task = _twin(task) if twin else task
     method = {"name": resolved.method_name, **resolved.method}
-    _check_metrics(task)
+    problem = problem_of(task)
+    _check_metrics(task, problem.saves)
     if resolved.backbone is None:
         raise UserError(f"{resolved.task_name} names no backbone; add task.backbone=NAME (`bench list backbones`).")
-    if task["selection"] == "val" and task["splits"].get("val") is None:
+    if task["selection"] == "val" and not problem.validated():
         raise UserError(f"{resolved.task_name} selects on val and has no splits.val; declare it, or selection: last.")
     backbone = resolved.backbone
     data = known.data(task, homes["task"], twin)
     weights = known.weights(backbone, homes.get("backbone"), twin)
     spec = {
         "engine": ENGINE,
-        "task": _hashed_task(task, twin),
+        "task": _hashed_task(task, twin, problem.afterwards),
         "method": method,
         "backbone": _hashed_backbone(backbone, twin),
         "data": data.fingerprint,
         "weights": weights.fingerprint,
         "code": code_digests(method, backbone, task, homes),
-        "libraries": _libraries(method),
-        "fold": None,
+        "libraries": _libraries(method, backbone),
+        "fold": fold,
         "replicate": replicate,
         "precision": precision,
         "twin": twin,
@@ -123,13 +160,14 @@ def make_run(
     request = {
         "method": resolved.method_name,
         "task": task["name"],
-        "overrides": list(overrides),
+        "overrides": [one for one in overrides if not (problem.afterwards and one.startswith("task.selection="))],
         "replicate": replicate,
-        "fold": None,
+        "fold": fold,
+        "folds": problem.folds(),
         "precision": precision,
         "twin": twin,
     }
-    prepared = data_digest(task, data.fingerprint, digests(_generator(task, homes["task"])))
+    inputs = inputs_digest(task, data.fingerprint, digests(_generator(task, homes["task"])), twin)
     return Run(
         key=digest(spec),
         spec=spec,
@@ -140,17 +178,24 @@ def make_run(
         parameters=resolved.meta["backbone"].get("parameters"),
         download=resolved.meta["backbone"].get("download"),
         seconds=task["budget"].get("seconds"),
-        data=prepared,
+        data=data_digest(task, inputs, extra_fields(task["problem"]), fold),
+        inputs=inputs,
         provisional=data.provisional + weights.provisional,
     )
 
 
-def _hashed_task(task: Mapping[str, Any], twin: bool) -> dict[str, Any]:
+def wanted_data(run: Run) -> Wanted:
+    """What preparation needs to know of a run."""
+    problem = problem_of(run.task)
+    return Wanted(run.task, run.fold, problem, run.homes["task"], bool(run.spec["twin"]), run.inputs, run.data)
+
+
+def _hashed_task(task: Mapping[str, Any], twin: bool, afterwards: bool) -> dict[str, Any]:
     """The task without what does not change a run: where data lie, what only a sweep or an abort looks at.
 
-    The data's identity stands in the spec beside it.
+    The data's identity stands in the spec beside it. A selection that is made after the runs is no part of them.
     """
-    dropped = {"source", *(() if twin else ("twin",))}
+    dropped = {"source", *(() if twin else ("twin",)), *(("selection",) if afterwards else ())}
     budget = {key: value for key, value in task["budget"].items() if key not in ("trials", "seconds")}
     return {**{key: value for key, value in task.items() if key not in dropped}, "budget": budget}
 
@@ -178,10 +223,9 @@ def _files(method: Mapping[str, Any], backbone: Mapping[str, Any], homes: Mappin
     return [source_path(ref, homes[slot]) for slot, ref in named if ref and ":" in ref]
 
 
-def _check_metrics(task: Mapping[str, Any]) -> None:
+def _check_metrics(task: Mapping[str, Any], saved: str) -> None:
     """A metric must read what the problem saves; said now, not after hours of training."""
-    saved = problem_of(task).saves
-    for name in metric_names(task):
+    for name in [*metric_names(task), *reported_names(task)]:
         if metric(name).reads != saved:
             fitting = ", ".join(other for other in names() if metric(other).reads == saved)
             raise UserError(f"{task['name']}: the metric {name} is not for a {task['problem']} task; {fitting} are.")
@@ -191,7 +235,7 @@ def code_digests(
     method: Mapping[str, Any], backbone: Mapping[str, Any], task: Mapping[str, Any], homes: Mapping[str, Path]
 ) -> dict[str, str]:
     """The digests of every file that the method, the backbone, the generator and the metrics reach."""
-    metrics = [metric_path(name) for name in metric_names(task)]
+    metrics = [metric_path(name) for name in [*metric_names(task), *reported_names(task)]]
     return digests([*_files(method, backbone, homes), *_generator(task, homes["task"]), *metrics])
 
 
@@ -204,10 +248,12 @@ def check_code(run: Run) -> None:
 
 
 def _generator(task: Mapping[str, Any], home: Path) -> list[Path]:
-    reference = task["source"].get("generator")
+    reference = task["source"].get("generator") or task["source"].get("through")
     return [source_path(reference, home)] if reference else []
 
 
-def _libraries(method: Mapping[str, Any]) -> dict[str, str]:
-    """The libraries whose own code is the method."""
-    return {"peft": metadata.version("peft")} if (method.get("adaptation") or {}).get("peft") else {}
+def _libraries(method: Mapping[str, Any], backbone: Mapping[str, Any]) -> dict[str, str]:
+    """The libraries whose own code is the method, or a network that no published weights fix."""
+    used = [*(["peft"] if (method.get("adaptation") or {}).get("peft") else [])]
+    used += ["monai"] if backbone.get("library") == "monai" else []
+    return {name: metadata.version(name) for name in used}

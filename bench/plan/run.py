@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 # Raise by hand when the harness changes what a run's result is; every key changes with it.
-ENGINE = 1
+ENGINE = 2
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Run:
     download: int | None  # bytes of its weights, likewise
     seconds: float | None  # a fit that takes longer fails
     data: str  # the digest its prepared data lie under
+    inputs: str  # and its inputs, which several tasks and folds may share
     provisional: tuple[str, ...]  # why a result of it would not yet be one about the published data
 
     @property
@@ -38,13 +39,19 @@ class Run:
         return int(self.spec["replicate"])
 
     @property
+    def fold(self) -> str | None:
+        """What this run holds out, where the task stands for several folds."""
+        return None if self.spec["fold"] is None else str(self.spec["fold"])
+
+    @property
     def label(self) -> str:
         """For people: method = task, what was overridden, the seed."""
         return label(self.request)
 
 
 def label(request: Mapping[str, Any]) -> str:
-    """`lora = glue/rte [task.budget.epochs=5] seed 0`"""
+    """`lora = glue/rte [task.budget.epochs=5] seed 0`, `erm = dg/pacs without sketch seed 0`"""
     overrides = " ".join(request["overrides"])
     noted = f" [{overrides}]" if overrides else ""
-    return f"{request['method']} = {request['task']}{noted} seed {request['replicate']}"
+    fold = f" without {request['fold']}" if request.get("fold") else ""
+    return f"{request['method']} = {request['task']}{noted}{fold} seed {request['replicate']}"

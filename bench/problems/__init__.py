@@ -11,53 +11,14 @@ import importlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from bench.core.errors import UserError, nearest
 from bench.data.modalities import MODALITIES, modality
 from bench.declarations.fields import Field
+from bench.problems._base import Base as Problem
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-
-class Problem(Protocol):
-    """What a batch's labels are, what the head outputs, the standard loss, and what is saved per example."""
-
-    fields: Mapping[str, Field]  # the task keys it adds
-    saves: str  # the array that `decode` gives and that its metrics read
-
-    def __init__(self, task: Mapping[str, Any]) -> None: ...
-
-    def outputs(self) -> int:
-        """How many numbers the head gives per example."""
-        ...
-
-    def classes(self) -> int | None:
-        """How many classes there are, None where there are none."""
-        ...
-
-    def encode(self, labels: Any) -> NDArray[Any]:
-        """Labels as published -> the array kept on disk; UserError for one that is not declared."""
-        ...
-
-    def strata(self, labels: NDArray[Any]) -> NDArray[np.int64]:
-        """A group per row, for stratified splits."""
-        ...
-
-    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The standard loss, averaged over the batch."""
-        ...
-
-    def decode(self, outputs: Tensor) -> dict[str, NDArray[Any]]:
-        """Head outputs (N, outputs) -> the arrays that are saved per example and that metrics read."""
-        ...
-
-    def twin(self, count: int, generator: np.random.Generator) -> tuple[Any, NDArray[np.float64]]:
-        """Synthetic labels as published, and the same scaled to 0..1."""
-        ...
+__all__ = ["Problem", "extra_fields", "kinds", "problem_of", "split_name"]
 
 
 def kinds() -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError
 from bench.declarations.fields import Field
+from bench.problems._base import Base
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _STRATA = 10
 
 
-class Regression:
+class Regression(Base):
     """Squared error on labels scaled by `range` to 0..1; saves `values` (N,) in the label's own unit, unclipped."""
 
     fields: Mapping[str, Field] = {"range": Field("list", required=True, item=Field("number"), length=2)}
@@ -24,6 +25,7 @@ class Regression:
     saves = "values"
 
     def __init__(self, task: Mapping[str, Any]) -> None:
+        super().__init__(task)
         limits = task["range"]
         if len(limits) != 2 or limits[0] >= limits[1]:
             raise UserError(f"range of {task['name']} is {limits}; expected [lowest, highest].")
@@ -31,9 +33,6 @@ class Regression:
 
     def outputs(self) -> int:
         return 1
-
-    def classes(self) -> None:
-        return None
 
     def encode(self, labels: Any) -> NDArray[np.float32]:
         """Numbers as float32 (N,)."""
@@ -64,9 +63,9 @@ class Regression:
         values = self._low + outputs.double().squeeze(-1) * (self._high - self._low)
         return {"values": values.float().numpy()}
 
-    def twin(self, count: int, generator: np.random.Generator) -> tuple[Any, NDArray[np.float64]]:
+    def twin(self, count: int, generator: np.random.Generator) -> tuple[Mapping[str, Any], NDArray[np.float64]]:
         scaled = generator.random(count)
-        return self._low + scaled * (self._high - self._low), scaled
+        return {self.task["label"]: self._low + scaled * (self._high - self._low)}, scaled
 
 
 PROBLEM = Regression

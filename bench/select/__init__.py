@@ -10,7 +10,7 @@ from typing import Any
 from bench.core.errors import UserError, nearest
 from bench.core.files import read_json, write_json
 
-RULES = ("val", "last")
+RULES = ("val", "last", "oracle", "leave-one-domain-out")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,10 @@ class Selection:
 
 
 def select(rule: str, candidates: Sequence[Candidate]) -> Selection:
-    """Apply a rule. `val`: the highest validation score, the earlier step on a tie; `last`: the last step."""
+    """Apply a rule. `val`: the highest validation score, the earlier step on a tie; the others: the last step.
+
+    `oracle` and `leave-one-domain-out` differ from `last` in what they choose by among several runs.
+    """
     if rule not in RULES:
         raise UserError(f"selection is {rule!r}; expected one of {', '.join(RULES)}.{nearest(rule, RULES)}")
     if rule == "val" and all(one.value is None for one in candidates):

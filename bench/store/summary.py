@@ -14,6 +14,7 @@ from bench.store.claims import attempt_folder, standing
 def summarise(run: Path) -> dict[str, Any] | None:
     """The row of the run in the folder `run`; None when there is no run.
 
+    `candidates` and `parts` are the scores at every candidate checkpoint, where a rule chooses among finished runs.
     `variant` is what replicates and folds of one method on one task have in common; `scores` are the values
     of the latest score event, None until there is one; `error` is the last line of a failure.
     """
@@ -33,6 +34,8 @@ def summarise(run: Path) -> dict[str, Any] | None:
         "request": written.get("request"),
         "scores": None,
         "scored": 0,
+        "candidates": None,
+        "parts": None,
         "cost": None,
         "selection": None,
         "provisional": None,
@@ -44,6 +47,7 @@ def summarise(run: Path) -> dict[str, Any] | None:
         record, score = _json(folder / "record.json"), scores.latest(folder)
         row.update({name: record.get(name) for name in ("cost", "selection", "provisional")})
         row.update(scores=score.get("values"), scored=score.get("count", 0))
+        row.update(candidates=score.get("candidates"), parts=score.get("parts"))
     return row
 
 

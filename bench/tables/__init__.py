@@ -57,6 +57,13 @@ def seconds(value: float) -> str:
     return f"{value:.1f}s"
 
 
+RULES = {
+    "val": "training-domain validation",
+    "leave-one-domain-out": "leave-one-domain-out",
+    "oracle": "oracle (target validation)",
+}
+_NATURAL = ("hausdorff95",)  # metrics in a unit of their own
+
 COST = (
     Column("trained", "trainable_parameters", count),
     Column("parameters", "total_parameters", count),
@@ -71,15 +78,26 @@ def results(lines: Sequence[Line], title: str = "") -> Table:
     """The table of results: every metric in per cent with its interval, the number of seeds, the cost columns."""
     shown, mixed = _shown(lines)
     costs = [column for column in COST if any(column.key in line.cost for line in lines)]
-    header = ["task", "method", *shown, "seeds", *(column.header for column in costs), "metrics" if mixed else ""]
+    folded = any(line.domains for line in lines)
+    ruled = any(line.selection for line in lines)
+    header = [
+        "task",
+        "method",
+        *(["selection"] if ruled else []),
+        *shown,
+        "seeds",
+        *(column.header for column in costs),
+        "metrics" if mixed else "domains" if folded else "",
+    ]
     rows = [
         [
             line.task,
             line.method,
+            *([_rule(line)] if ruled else []),
             *(_value(line, name) for name in shown),
             str(line.replicates),
             *(column.write(line.cost[column.key]) if column.key in line.cost else "" for column in costs),
-            ", ".join([*(_parts(line) if mixed else []), *_remarks(line)]),
+            ", ".join([*(_parts(line) if mixed else []), *_domains(line), *_remarks(line)]),
         ]
         for line in lines
     ]
@@ -87,8 +105,10 @@ def results(lines: Sequence[Line], title: str = "") -> Table:
         {
             "task": line.task,
             "method": line.method,
+            "selection": line.selection,
             "seeds": line.replicates,
             "mean": dict(line.mean),
+            "domains": dict(line.domains) if line.domains else None,
             "half": dict(line.half) if line.half else None,
             "cost": dict(line.cost),
             "states": dict(line.states),
@@ -96,12 +116,24 @@ def results(lines: Sequence[Line], title: str = "") -> Table:
         }
         for line in lines
     ]
-    return Table(header, rows, raw, title, _notes(lines))
+    return Table(header, rows, raw, title, _notes(lines), left=2 + ruled)
+
+
+def _rule(line: Line) -> str:
+    """The selection rule; of a task with folds in the words of its field."""
+    return RULES.get(line.selection, line.selection) if line.domains is not None else line.selection
+
+
+def _domains(line: Line) -> list[str]:
+    return [f"{fold} {100 * mean:.1f}" for fold, mean in (line.domains or {}).items()]
 
 
 def _value(line: Line, name: str) -> str:
     if name not in line.mean:
         return "-"
+    if name in _NATURAL:  # not a share of anything
+        mean = f"{line.mean[name]:.2f}"
+        return f"{mean} ± {line.half[name]:.2f}" if line.half and name in line.half else mean
     mean = f"{100 * line.mean[name]:.1f}"
     return f"{mean} ± {100 * line.half[name]:.1f}" if line.half and name in line.half else mean
 
@@ -130,7 +162,10 @@ def _states(states: Mapping[str, int]) -> list[str]:
 
 
 def _notes(lines: Sequence[Line]) -> list[str]:
-    notes = ["Metrics in per cent."]
+    shown = {name for line in lines for name in line.mean}
+    notes = ["Metrics in per cent; hausdorff95 in pixels." if shown & set(_NATURAL) else "Metrics in per cent."]
+    if any(line.domains for line in lines):
+        notes.append("A task of several domains: the mean over held-out domains, and the worst of them.")
     if any(line.half for line in lines):
         notes.append("± is the half width of a 95 % t interval over seeds (new seeds, same test rows).")
     reasons = sorted({reason for line in lines for reason in line.provisional})
@@ -139,15 +174,20 @@ def _notes(lines: Sequence[Line]) -> list[str]:
     return notes
 
 
-def suites(name: str, tasks: Sequence[str], lines: Sequence[Line]) -> Table:
-    """A suite's average for each method and setting that has every task of it."""
-    found = suite_lines(lines, tasks)
+def suites(name: str, groups: Mapping[str, Sequence[str]], lines: Sequence[Line]) -> Table:
+    """A suite's average for each method and setting that has every task of it; of several groups, each one's too."""
+    found = suite_lines(lines, groups)
+    shown = list(groups) if len(groups) > 1 else []
+    ruled = any(line.selection for line in found)
+    count = sum(len(members) for members in groups.values())
     rows = [
         [
             " ".join([name, line.setting]).strip(),
             line.method,
+            *([line.selection] if ruled else []),
+            *(f"{100 * line.groups[group]:.1f}" if group in line.groups else "-" for group in shown),
             "-" if line.mean is None else f"{100 * line.mean:.1f}",
-            f"{line.tasks} of {len(tasks)}",
+            f"{line.tasks} of {count}",
             str(line.seeds[0]) if line.seeds[0] == line.seeds[1] else f"{line.seeds[0]} to {line.seeds[1]}",
             ", ".join(_states(line.states)),
         ]
@@ -158,12 +198,17 @@ def suites(name: str, tasks: Sequence[str], lines: Sequence[Line]) -> Table:
             "suite": name,
             "setting": line.setting,
             "method": line.method,
+            "selection": line.selection,
             "average": line.mean,
+            "groups": dict(line.groups) if shown else None,
             "tasks": line.tasks,
             "seeds": list(line.seeds),
             "states": dict(line.states),
         }
         for line in found
     ]
-    header = ["suite", "method", "average", "tasks", "seeds", ""]
-    return Table(header, rows, raw, "", ["The average of a suite needs all its tasks."])
+    header = ["suite", "method", *(["selection"] if ruled else []), *shown, "average", "tasks", "seeds", ""]
+    notes = ["The average of a suite needs all its tasks."]
+    if shown:
+        notes.append(f"The average is the mean of the means of its {len(shown)} groups.")
+    return Table(header, rows, raw, "", notes, left=2 + ruled)

@@ -163,7 +163,7 @@ def line(task: str, score: float | None, method: str = "lora") -> Line:
 
 
 def suite_mean(made: list[Line], tasks: list[str], method: str, setting: str = "") -> float | None:
-    found = [one for one in suite_lines(made, tasks) if (one.method, one.setting) == (method, setting)]
+    found = [one for one in suite_lines(made, {"all": tasks}) if (one.method, one.setting) == (method, setting)]
     return found[0].mean if found else None
 
 
@@ -171,7 +171,7 @@ def test_a_suite_says_how_many_seeds_its_average_rests_on_and_what_failed() -> N
     rows = [row(task="a", replicate=seed, request={"task": "a"}, variant="va") for seed in range(5)]
     rows.append(row(request={"task": "b"}, variant="vb"))
     rows += [row(request={"task": "b"}, variant="vb", state="failed", scores=None) for _ in range(4)]
-    (found,) = suite_lines(lines(rows), ["a", "b"])
+    (found,) = suite_lines(lines(rows), {"all": ["a", "b"]})
     assert found.seeds == (1, 5)
     assert found.states == {"failed": 4}
 
@@ -180,7 +180,7 @@ def test_a_suite_never_mixes_settings() -> None:
     short = {"overrides": ["task.budget.steps=5"]}
     rows = [row(request={"task": "a"}, variant="1"), row(request={"task": "b", **short}, variant="2")]
     rows.append(row(request={"task": "a", **short}, variant="3"))
-    found = {one.setting: (one.mean is None, one.tasks) for one in suite_lines(lines(rows), ["a", "b"])}
+    found = {one.setting: (one.mean is None, one.tasks) for one in suite_lines(lines(rows), {"all": ["a", "b"]})}
     assert found == {"": (True, 1), "budget.steps=5": (False, 2)}
 
 

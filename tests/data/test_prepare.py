@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bench.core.canonical import digest
 from bench.core.errors import UserError
 from bench.data.access import Access
-from bench.data.prepare import Prepared, equal_contents, prepare, unseal
+from bench.data.prepare import Prepared, Wanted, equal_contents, prepare, unseal
 from bench.data.sources import source
 from bench.problems import problem_of
 
@@ -61,7 +62,8 @@ def text_task(**changes: object) -> dict[str, object]:
 
 
 def make(task: dict[str, object], access: Access, home: Path, name: str = "d") -> Prepared:
-    return prepare(task, name, problem_of(task), home, access)
+    inputs = digest([str(home), name, repr(task)])
+    return prepare(Wanted(task, None, problem_of(task), home, False, inputs, name), access)
 
 
 def test_a_hub_repository_from_a_mirror(tmp_path: Path) -> None:
@@ -73,7 +75,7 @@ def test_a_hub_repository_from_a_mirror(tmp_path: Path) -> None:
     (test,) = prepared.tests()
     assert test.labels is None
     assert test.inputs.take(test.rows[:2]) == [("row 2 of 30",), ("row 3 of 31",)]
-    ids, labels = unseal("d", "test", access)
+    ids, labels, _ = unseal("d", "test", access)
     assert ids.tolist() == list(range(10))
     assert labels.tolist() == [0, 1] * 5
     for row, (text,) in zip(pool["train"].ids, pool["train"].inputs.take(pool["train"].rows), strict=True):
@@ -215,8 +217,8 @@ def test_images_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(image, "_decode", lambda *given: pytest.fail("decoded again"))
     meta = json.loads((tmp_path / "cache/prepared/d/meta.json").read_text())
     assert meta["tests"]["test"]["rows"] == 8
-    part = image.MODALITY.open(tmp_path / "cache/prepared/d/test")
-    assert part.take(np.arange(8)).shape == (8, 8, 8, 3)
+    (folder,) = (tmp_path / "cache/inputs").glob("*/test")
+    assert image.MODALITY.open(folder).take(np.arange(8)).shape == (8, 8, 8, 3)
 
 
 def test_wrong_columns_labels_and_empty_parts_are_sentences(tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from bench.core.errors import UserError
+from bench.data.labelling import Published
 from bench.data.splits import (
-    Pool,
     Slice,
-    base_order,
-    pool_rows,
+    divide,
+    permuted,
+    portions,
     positions_for_test,
     slices_for_test,
     source_splits,
@@ -56,18 +57,17 @@ def test_rows_in_two_parts_are_refused(splits: dict[str, str], sentence: str) ->
 def test_test_rows_never_depend_on_the_replicate(shuffle: str) -> None:
     labels = np.arange(200) % 4
     splits = {**SPLITS, "shuffle": shuffle}
-    order = base_order("t", "all", shuffle, labels)
-    taken = positions_for_test("t", splits, {"all": 200})["all"]
-    chosen = order[~taken]
-    pool = Pool(200, np.flatnonzero(~taken), labels[chosen])
+    task = {"name": "t", "splits": splits}
+    division = divide(task, {"all": Published(labels)}, lambda found: found)
+    taken, pool = division.tests["test"].rows, division.pools["all"]
     seen = []
     for replicate in (0, 1):
-        parts = pool_rows("t", splits, replicate, {"all": pool})
-        train, val = chosen[parts["train"]["all"]], chosen[parts["val"]["all"]]
+        parts = portions(task, {"all": pool}, replicate)
+        train, val = pool.rows[parts["train"].places], pool.rows[parts["val"].places]
         assert len(train) == 120
         assert len(val) == 30
         assert not set(train) & set(val)
-        assert not (set(train) | set(val)) & set(order[taken])
+        assert not (set(train) | set(val)) & set(taken)
         seen.append(set(train.tolist()))
     assert (seen[0] == seen[1]) is (shuffle == "none")
 
@@ -86,7 +86,7 @@ def test_a_part_without_rows_is_refused() -> None:
 
 def test_stratified_slices_hold_each_class_in_its_share() -> None:
     labels = np.array([0] * 900 + [1] * 90 + [2] * 10)
-    order = base_order("t", "train", "stratified", labels)
+    order = permuted("stratified", labels, ("split", "t", "train", None))
     for low, high in ((0, 100), (500, 600), (900, 1000)):
         counts = np.bincount(labels[order[low:high]], minlength=3)
         assert abs(counts[0] - 90) <= 1

@@ -48,6 +48,7 @@ def test_a_declaration(catalog: Catalog, project: Path) -> None:
         "title": "GLUE",
         "tasks": ["glue/rte", "glue/cola"],
         "average": "macro",
+        "groups": {"glue": ["glue/rte", "glue/cola"]},
     }
     with pytest.raises(AttributeError):
         lora.name = "x"  # type: ignore[misc]

@@ -39,6 +39,7 @@ def test_everything_is_merged_and_filled(of: Of, catalog: Catalog, project: Path
         "label": "label",
         "splits": {"train": "train[:90%]", "val": "train[90%:]", "test": "validation", "shuffle": "none"},
         "metric": "accuracy",
+        "report": [],
         "budget": {"epochs": 5, "batch_size": 16, "validations": 10},
         "selection": "val",
         "text": {"max_length": 128},

@@ -111,17 +111,17 @@ def test_refused_tasks(changes: dict[str, Any], pieces: list[str]) -> None:
 
 def test_extra_fields_reach_into_sections_and_replace() -> None:
     extra = {
-        "source.columns": Field("list"),
+        "source.tables": Field("list"),
         "splits": Field("mapping", default={}),
         "label": Field("integer"),
     }
     body = check_task(
-        {**TASK_BODY, "source": {"hub": "a/b", "columns": ["x"]}, "splits": {"folds": 5}, "label": 3},
+        {**TASK_BODY, "source": {"hub": "a/b", "tables": ["x"]}, "splits": {"folds": 5}, "label": 3},
         "t",
         extra,
     )
-    assert (body["source"]["columns"], body["splits"], body["label"]) == (["x"], {"folds": 5}, 3)
-    assert "columns" not in (TASK.fields or {})["source"].fields  # type: ignore[operator]
+    assert (body["source"]["tables"], body["splits"], body["label"]) == (["x"], {"folds": 5}, 3)
+    assert "tables" not in (TASK.fields or {})["source"].fields  # type: ignore[operator]
 
 
 def test_method_defaults() -> None:
@@ -183,7 +183,7 @@ def test_backbones() -> None:
         ({"library": "file", "modality": "image"}, 'with "class"'),
         ({"library": "timm", "modality": "image"}, 'with "name"'),
         ({"library": "timm", "modality": "image", "name": "a", "class": "a:B"}, 'without "class"'),
-        ({"library": "hub", "modality": "image"}, "one of timm, transformers, file"),
+        ({"library": "hub", "modality": "image"}, "one of timm, transformers, monai, encoder, mlp, file"),
         ({"library": "timm", "name": "a"}, '"modality" is missing'),
         ({"library": "timm", "name": "a/../b", "modality": "text"}, "NAME or OWNER/NAME"),
         ({"library": "timm", "name": "a", "modality": "text", "weights": "../w.pt"}, "a file beside"),

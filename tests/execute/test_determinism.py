@@ -14,10 +14,11 @@ import torch
 from bench.data.access import Access
 from bench.data.modalities import modality
 from bench.execute.engine import prepared_data
-from bench.execute.loaders import Schedule, training_loader
+from bench.execute.loaders import schedule, training_loader
 from bench.execute.progress import Silent
 from bench.plan.grid import plan
 from bench.predictions import load
+from bench.problems import problem_of
 from bench.store import Store
 
 from .conftest import Go
@@ -96,13 +97,14 @@ def batches(method: str, workers: int = 0, replicate: int = 0) -> list[dict[str,
     (run,) = plan([f"{method}=toy/waves"], seeds=[replicate], access=Access.from_environment())
     prepared = prepared_data(run, Access.from_environment())
     pool = prepared.pool(run.replicate)
-    schedule = Schedule(pool["train"], run.task["name"], run.replicate, 8)
+    order = schedule(pool["train"], run.task["name"], run.replicate, 8)
 
     def encoder(raw: Any) -> Any:
         return np.array(raw)
 
+    problem = problem_of(run.task)
     loader = training_loader(
-        pool["train"], modality("image"), encoder, run.task, run.replicate, schedule, 20, 1, 0, workers
+        pool["train"], modality("image"), encoder, run.task, run.replicate, problem, order, 20, 1, 0, workers
     )
     return list(loader)
 

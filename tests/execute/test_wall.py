@@ -117,7 +117,7 @@ def test_no_file_that_a_method_is_told_of_holds_a_test_label(
     (run,) = plan(["spy=toy/angle", "task.budget.steps=2"], access=access)
     _, (row,) = go("spy=toy/angle", "task.budget.steps=2")
     assert row["state"] == "done"
-    _, labels = unseal(run.data, "test", access)
+    _, labels, _ = unseal(run.data, "test", access)
     assert holds(labels), "the canary must be where it belongs"
     sealed = access.cache / "sealed"
     assert folders, "the run has at least its own folder"

@@ -14,7 +14,7 @@ import sklearn.metrics
 from numpy.typing import NDArray
 
 from bench.core.errors import UserError
-from bench.metrics import Metric, metric, names, path
+from bench.metrics import Metric, Truth, metric, names, path
 
 ORACLES = {
     "accuracy": sklearn.metrics.accuracy_score,
@@ -33,7 +33,7 @@ def logits(classes: Array, count: int) -> Array:
 
 
 def value(name: str, predictions: dict[str, Array], labels: Array, count: int | None = None) -> float:
-    return metric(name).compute(predictions, labels, count)
+    return metric(name).compute(predictions, Truth(labels, count))
 
 
 def drawn_rows(seed: int, rows: int) -> tuple[dict[str, Array], Array]:

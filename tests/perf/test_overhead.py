@@ -28,13 +28,13 @@ def loop(run: Run, access: Access) -> tuple[Any, Callable[[], None]]:
     """The run's network, built, and a plain loop over its own batches."""
     from bench.data.modalities import modality
     from bench.execute.engine import build, prepared_data, work_backbone
-    from bench.execute.loaders import Schedule, training_loader
+    from bench.execute.loaders import schedule, steps_of, training_loader
     from bench.problems import problem_of
 
     problem, prepared = problem_of(run.task), prepared_data(run, access)
     pool = prepared.pool(run.replicate)
-    schedule = Schedule(pool["train"], run.task["name"], run.replicate, int(run.task["budget"]["batch_size"]))
-    steps = schedule.steps(run.task["budget"])
+    order = schedule(pool["train"], run.task["name"], run.replicate, int(run.task["budget"]["batch_size"]))
+    steps = steps_of(run.task["budget"], order.per_epoch)
     method = build(run, work_backbone(run, access), problem, steps)
     made = method.configure_optimizers()
     optimizer, rate = made["optimizer"], made["lr_scheduler"]["scheduler"]
@@ -42,7 +42,7 @@ def loop(run: Run, access: Access) -> tuple[Any, Callable[[], None]]:
 
     def train() -> None:
         method.train()
-        parts = (pool["train"], kind, method.backbone.encoder, run.task, run.replicate, schedule)
+        parts = (pool["train"], kind, method.backbone.encoder, run.task, run.replicate, problem, order)
         for batch in training_loader(*parts, steps=steps, micro=1, start=0, workers=0):
             optimizer.zero_grad()
             problem.loss(method(batch["inputs"]), batch["labels"]).backward()

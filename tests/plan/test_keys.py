@@ -35,8 +35,8 @@ def test_the_key_is_known(toy: Path) -> None:
 
     It is one when ENGINE is raised, when the metric's file changes, or when a declared default does.
     """
-    assert one().spec["engine"] == 1
-    assert one().key == "abd37904524dac636b45935361bbaa486e11c56b2870579e7ffcd037ae0c2b45"
+    assert one().spec["engine"] == 2
+    assert one().key == "fbe664938a726bf4b93dac580339cd322bd09a04834b663eb01a2a7b297d0963"
 
 
 def test_paths_comments_titles_and_searches_do_not_change_it(

@@ -159,7 +159,7 @@ def test_nothing_makes_an_empty_table() -> None:
 
 def test_a_suite_s_table() -> None:
     made = [line(task="a"), line(task="b"), line(task="a", method="full"), line(task="b", method="full", mean={})]
-    table = suites("both", ["a", "b"], made)
+    table = suites("both", {"both": ["a", "b"]}, made)
     assert table.rows == [["both", "full", "-", "1 of 2", "1", ""], ["both", "lora", "65.6", "2 of 2", "1", ""]]
     assert [row["average"] for row in table.raw] == [None, pytest.approx(0.656)]
     assert table.notes == ["The average of a suite needs all its tasks."]

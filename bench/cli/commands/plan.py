@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bench.cli.commands.run import planning_options, seed_list
+from bench.cli.commands.run import fold_list, planning_options, seed_list
 from bench.cli.output import emit, number
 
 EPILOG = """\b
@@ -21,6 +21,7 @@ Examples:
 def command(
     arguments: tuple[str, ...],
     seeds: str,
+    folds: str | None,
     precision: str,
     twin: bool,
     offline: bool,
@@ -34,7 +35,9 @@ def command(
     from bench.store import Store, store_path
 
     access = Access.from_environment(offline)
-    runs = plan(arguments, seeds=seed_list(seeds), precision=precision, twin=twin, access=access)
+    runs = plan(
+        arguments, seeds=seed_list(seeds), precision=precision, twin=twin, folds=fold_list(folds), access=access
+    )
     opened = Store(store_path(store))
     methods = sorted({str(run.request["method"]) for run in runs})
     rows = opened.rows(methods=methods)
@@ -48,15 +51,28 @@ def _table(planned: list[Any], fetched: int, unknown: list[str], offline: bool) 
     from bench.tables import Table, bytes_, seconds
 
     rows, raw = [], []
+    folded = any(run.fold for run, _, _ in planned)
     for run, state, cost in planned:
         method, task = names(run.request)
         spent = seconds(cost.seconds) if cost.seconds is not None else "?"
         disk = bytes_(cost.disk_bytes) if cost.disk_bytes is not None else "?"
         done = state == "done"
-        rows.append([task, method, str(run.replicate), run.key[:12], state, "" if done else spent,
-                     "" if done else disk, "" if done else cost.basis])  # fmt: skip
-        raw.append({"task": task, "method": method, "replicate": run.replicate, "key": run.key, "state": state,
-                    "seconds": cost.seconds, "disk_bytes": cost.disk_bytes, "basis": cost.basis})  # fmt: skip
+        fold = [run.fold or ""] if folded else []
+        left_to_do = ["", "", ""] if done else [spent, disk, cost.basis]
+        rows.append([task, method, *fold, str(run.replicate), run.key[:12], state, *left_to_do])
+        raw.append(
+            {
+                "task": task,
+                "method": method,
+                "fold": run.fold,
+                "replicate": run.replicate,
+                "key": run.key,
+                "state": state,
+                "seconds": cost.seconds,
+                "disk_bytes": cost.disk_bytes,
+                "basis": cost.basis,
+            }
+        )
     left = [cost for _, state, cost in planned if state != "done"]
     notes = [f"{number(len(planned), 'run')}, {len(planned) - len(left)} done; {_total(left, fetched)}"]
     if unknown:
@@ -67,7 +83,15 @@ def _table(planned: list[Any], fetched: int, unknown: list[str], offline: bool) 
         notes.append(
             "guessed: from the backbone's size and a small machine's speed; measured: from runs in this store."
         )
-    return Table(["task", "method", "seed", "key", "state", "time", "disk", "basis"], rows, raw, "", notes)
+    fold = ["held out"] if folded else []
+    return Table(
+        ["task", "method", *fold, "seed", "key", "state", "time", "disk", "basis"],
+        rows,
+        raw,
+        "",
+        notes,
+        left=2 + len(fold),
+    )
 
 
 def _total(left: list[Any], fetched: int) -> str:

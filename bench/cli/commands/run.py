@@ -43,12 +43,18 @@ def seed_list(text: str) -> list[int]:
     return list(dict.fromkeys(seeds)) if "," in text else list(range(seeds[0]))
 
 
+def fold_list(text: str | None) -> list[str] | None:
+    """`sketch,photo` -> ["sketch", "photo"]"""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
 def planning_options(command: Any) -> Any:
     """The options that say what is run; `plan` and `run` share them."""
     for option in (
         click.argument("arguments", nargs=-1, required=True, metavar="METHODS=TASKS... [KEY=VALUE...]",
                        shell_complete=complete_expression),
         click.option("--seeds", default="1", show_default=True, help="A count, or a list such as 3,7."),
+        click.option("--folds", help="Some of a task's folds, with commas; all of them without it."),
         click.option("--precision", default="32", show_default=True, help="32, bf16 or 16 (mixed)."),
         click.option("--twin", is_flag=True, help="Tiny synthetic data and a tiny random backbone."),
         offline_option,
@@ -71,6 +77,7 @@ def planning_options(command: Any) -> Any:
 def command(
     arguments: tuple[str, ...],
     seeds: str,
+    folds: str | None,
     precision: str,
     twin: bool,
     offline: bool,
@@ -97,7 +104,14 @@ def command(
     access = Access.from_environment(offline)
     if access.offline:
         forbid_network()
-    runs = plan(arguments, seeds=seed_list(seeds), precision=precision, twin=twin, access=access)
+    runs = plan(
+        arguments,
+        seeds=seed_list(seeds),
+        precision=precision,
+        twin=twin,
+        folds=fold_list(folds),
+        access=access,
+    )
     if debug:
         with _stops(stop):
             _debug(runs, access, replace(options, log=("none",)))

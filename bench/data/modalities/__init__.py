@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,16 +41,27 @@ class Modality(Protocol):
 
     fields: Mapping[str, Field]  # the task keys it adds
 
-    def write(self, rows: Rows, task: Mapping[str, Any], order: NDArray[np.int64], folder: Path) -> None:
-        """Write the inputs of the rows `order` into `folder`."""
+    def kept(self, task: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What of a task the written files depend on, besides the data and `inputs`."""
+        ...
+
+    def write(
+        self,
+        rows: Rows,
+        task: Mapping[str, Any],
+        order: NDArray[np.int64],
+        folder: Path,
+        step: Callable[[int], None] | None = None,
+    ) -> None:
+        """Write the inputs of the rows `order` into `folder`; `step` is told now and then how many are done."""
         ...
 
     def open(self, folder: Path) -> Inputs:
         """Open what `write` wrote, memory-mapped."""
         ...
 
-    def augment(self, inputs: Any, task: Mapping[str, Any], seeds: list[int]) -> Any:
-        """Training inputs, each changed by its own seed."""
+    def augment(self, inputs: Any, task: Mapping[str, Any], seeds: list[int], labels: Any = None) -> tuple[Any, Any]:
+        """Training inputs, each changed by its own seed, and labels of the same geometry (masks) changed with them."""
         ...
 
     def twin(self, task: Mapping[str, Any], labels: NDArray[np.float64], generator: np.random.Generator) -> Rows:

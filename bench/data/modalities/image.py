@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,17 @@ class Image:
         ),
     }
 
-    def write(self, rows: Rows, task: Mapping[str, Any], order: NDArray[np.int64], folder: Path) -> None:
+    def kept(self, task: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"size": task["image"]["size"], "channels": task["image"]["channels"]}
+
+    def write(
+        self,
+        rows: Rows,
+        task: Mapping[str, Any],
+        order: NDArray[np.int64],
+        folder: Path,
+        step: Callable[[int], None] | None = None,
+    ) -> None:
         import numpy as np
         from numpy.lib.format import open_memmap
 
@@ -82,12 +92,14 @@ class Image:
 
         return ImageInputs(np.load(folder / "images.npy", mmap_mode="r"))
 
-    def augment(self, inputs: NDArray[np.uint8], task: Mapping[str, Any], seeds: list[int]) -> NDArray[np.uint8]:
+    def augment(
+        self, inputs: NDArray[np.uint8], task: Mapping[str, Any], seeds: list[int], labels: Any = None
+    ) -> tuple[NDArray[np.uint8], Any]:
         import numpy as np
 
         wanted = task["image"]["augment"]
         if not wanted.get("flip") and not wanted.get("shift"):
-            return inputs
+            return inputs, labels
         changed = np.empty_like(inputs)
         for place, seed in enumerate(seeds):
             drawn = np.random.Generator(np.random.Philox(key=seed))
@@ -100,7 +112,7 @@ class Image:
                 padded = np.pad(image, ((shift, shift), (shift, shift), (0, 0)))
                 image = padded[down : down + height, right : right + width]
             changed[place] = image
-        return changed
+        return changed, labels
 
     def twin(self, task: Mapping[str, Any], labels: NDArray[np.float64], generator: np.random.Generator) -> Rows:
         import numpy as np

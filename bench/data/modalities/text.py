@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,17 @@ class Text:
         ),
     }
 
-    def write(self, rows: Rows, task: Mapping[str, Any], order: NDArray[np.int64], folder: Path) -> None:
+    def kept(self, task: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {}
+
+    def write(
+        self,
+        rows: Rows,
+        task: Mapping[str, Any],
+        order: NDArray[np.int64],
+        folder: Path,
+        step: Callable[[int], None] | None = None,
+    ) -> None:
         import pyarrow
         from pyarrow import ipc
 
@@ -71,8 +81,8 @@ class Text:
 
         return TextInputs(ipc.open_file(pyarrow.memory_map(str(folder / "texts.arrow"))).read_all())
 
-    def augment(self, inputs: Any, task: Mapping[str, Any], seeds: list[int]) -> Any:
-        return inputs
+    def augment(self, inputs: Any, task: Mapping[str, Any], seeds: list[int], labels: Any = None) -> tuple[Any, Any]:
+        return inputs, labels
 
     def twin(self, task: Mapping[str, Any], labels: NDArray[np.float64], generator: np.random.Generator) -> Rows:
         columns: dict[str, list[str]] = {name: [] for name in task["inputs"]}
