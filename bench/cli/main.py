@@ -21,6 +21,8 @@ COMMANDS = {
     "show": "Show a task, method, backbone, suite or record whole.",
     "status": "Show what the store holds: done, running, failed, queued.",
     "table": "Show the results as a table.",
+    "data": "Fetch, verify and cache the data of tasks.",
+    "check": "Try declared tasks on their twins: data, one batch, metrics.",
     "why": "Say what a key is made of, and which input changed.",
     "score": "Score finished runs again from their stored predictions.",
     "export": "Write a record's trained model, merged, or its adapter.",

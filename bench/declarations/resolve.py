@@ -99,6 +99,19 @@ def resolve(
     )
 
 
+def resolve_task(
+    catalog: Catalog, task_name: str, overrides: Sequence[str], extra_fields: ExtraFields
+) -> tuple[dict[str, Any], Path]:
+    """A task alone, without the notes, and the folder in which its "file:function" is looked up."""
+    declared = catalog.task(task_name)
+    schema = task_schema(extra_fields(_problem(declared)))
+    task = check(declared.body, schema, declared.place)
+    if overrides:
+        applied = apply(task, {}, overrides, schema)
+        task = check(applied.task, schema, lambda key: applied.place(f"task.{key}"))
+    return split_meta(task, schema)[0], _task_home(declared)
+
+
 def works_on(method: Mapping[str, Any], problem: str) -> bool:
     """Whether a method's body (notes included) may be run on `problem`; for globs, which leave the others
     out.

@@ -16,7 +16,7 @@ from bench.data.sources import sized
 from bench.data.splits import twin_splits
 from bench.declarations.catalog import Catalog
 from bench.declarations.expressions import expand, split_arguments
-from bench.declarations.resolve import Resolved, resolve, works_on
+from bench.declarations.resolve import Resolved, resolve, resolve_task, works_on
 from bench.metrics import metric, metric_names, names, reported_names
 from bench.metrics import path as metric_path
 from bench.plan.fingerprint import Known
@@ -131,7 +131,7 @@ def make_run(
     """One run of a resolved method and task."""
     homes = resolved.homes
     task = {"name": resolved.task_name, **resolved.task}
-    task["source"] = sized(task["source"], (task.get("image") or {}).get("size"))
+    task = _sized(task)
     task = _twin(task) if twin else task
     method = {"name": resolved.method_name, **resolved.method}
     problem = problem_of(task)
@@ -184,10 +184,28 @@ def make_run(
     )
 
 
+def task_data(catalog: Catalog, name: str, overrides: Sequence[str], twin: bool, access: Access) -> list[Wanted]:
+    """The data of a task without a method: one for each fold, all of one task share their inputs."""
+    body, home = resolve_task(catalog, name, overrides, extra_fields)
+    task = _sized({"name": name, **body})
+    task = _twin(task) if twin else task
+    problem, fingerprint = problem_of(task), Known(access).data(task, home, twin).fingerprint
+    inputs = inputs_digest(task, fingerprint, digests(_generator(task, home)), twin)
+    keys = extra_fields(task["problem"])
+    return [
+        Wanted(task, fold, problem, home, twin, inputs, data_digest(task, inputs, keys, fold))
+        for fold in problem.folds() or [None]
+    ]
+
+
 def wanted_data(run: Run) -> Wanted:
     """What preparation needs to know of a run."""
     problem = problem_of(run.task)
     return Wanted(run.task, run.fold, problem, run.homes["task"], bool(run.spec["twin"]), run.inputs, run.data)
+
+
+def _sized(task: Mapping[str, Any]) -> dict[str, Any]:
+    return {**task, "source": sized(task["source"], (task.get("image") or {}).get("size"))}
 
 
 def _hashed_task(task: Mapping[str, Any], twin: bool, afterwards: bool) -> dict[str, Any]:

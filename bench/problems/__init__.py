@@ -18,7 +18,7 @@ from bench.data.modalities import MODALITIES, modality
 from bench.declarations.fields import Field
 from bench.problems._base import Base as Problem
 
-__all__ = ["Problem", "extra_fields", "kinds", "problem_of", "split_name"]
+__all__ = ["Problem", "extra_fields", "kinds", "problem_of", "split_name", "usual_method"]
 
 
 def kinds() -> list[str]:
@@ -46,6 +46,11 @@ def problem_of(task: Mapping[str, Any]) -> Problem:
     """The problem of a resolved task."""
     made: Problem = _module(split_name(task["problem"])[1]).PROBLEM(task)
     return made
+
+
+def usual_method(problem: str) -> str:
+    """The method that tasks of a problem are checked with: one of the built-in ones, by name."""
+    return str(_module(split_name(problem)[1]).PROBLEM.usual)
 
 
 def _module(kind: str) -> Any:

@@ -22,6 +22,7 @@ class Base:
     """The defaults of the problem contract; `encode`, `loss`, `decode` and `twin` are each problem's own."""
 
     fields: Mapping[str, Field] = {}
+    usual = "full"  # the method a task of the kind is checked with
     saves: str  # the array that `decode` gives and that its metrics read
     selections: Sequence[str] = ("val", "last")  # the rules that may choose, the usual one first
     afterwards = False  # whether a rule chooses among finished runs, so that it is no part of a run

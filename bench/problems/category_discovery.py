@@ -45,6 +45,7 @@ class CategoryDiscovery(Classes):
         "splits.test": Field("text", test=lambda value: "left out: the unlabelled rows are the test"),
         "selection": Field("text", choices=("last", "val"), default="last"),
     }
+    usual = "simgcd"
     selections = ("last", "val")
     views = 2
 
@@ -135,9 +136,7 @@ class CategoryDiscovery(Classes):
         labels = chosen[np.arange(count) % len(chosen)]
         return {self.task["label"]: labels}, labels / (classes - 1)
 
-    def _known_first(self, known: int | list[Any]) -> NDArray[np.int64]:
-        import numpy as np
-
+    def _known_first(self, known: int | list[Any]) -> list[int]:
         if isinstance(known, int):
             names = self.names[:known]
         else:
@@ -150,7 +149,7 @@ class CategoryDiscovery(Classes):
         self._known = set(names)
         order = [place for place, name in enumerate(self.names) if name in self._known]
         order += [place for place, name in enumerate(self.names) if name not in self._known]
-        return np.array(order)
+        return order
 
 
 PROBLEM = CategoryDiscovery

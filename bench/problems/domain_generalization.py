@@ -37,6 +37,7 @@ class DomainGeneralization(Classes):
         "splits.test": Field(("text", "mapping"), values=Field("text")),
         "selection": Field("text", choices=("val", "leave-one-domain-out", "oracle", "last"), default="val"),
     }
+    usual = "erm"
     selections: Sequence[str] = ("val", "leave-one-domain-out", "oracle", "last")
 
     def __init__(self, task: Mapping[str, Any]) -> None:
@@ -154,9 +155,8 @@ class DomainGeneralization(Classes):
         if self.domains:
             found = np.asarray(given, dtype=np.int64)
             if len(found) and (found.min() < 0 or found.max() >= len(self.domains)):
-                raise UserError(
-                    f"The data's domains run from {found.min()} to {found.max()}; the task declares {len(self.domains)}."
-                )
+                there = f"from {found.min()} to {found.max()}"
+                raise UserError(f"The data's domains run {there}; the task declares {len(self.domains)}.")
             return found
         return np.unique(np.asarray(given), return_inverse=True)[1].astype(np.int64)
 

@@ -116,7 +116,7 @@ def test_official_splits_are_one_run_with_groups_for_the_metric() -> None:
 def test_a_training_batch_holds_as_many_rows_of_each_domain(toy: Path) -> None:
     from bench.execute.loaders import schedule
 
-    (run,) = plan(["all=toy/places"], folds=["west"], access=Access.from_environment())
+    (run,) = plan(["all=odd/places"], folds=["west"], access=Access.from_environment())
     train = prepared_data(run, Access.from_environment()).pool(0)["train"]
     assert train.groups is not None
     order = schedule(train, run.task["name"], 0, 4)
@@ -133,21 +133,21 @@ def test_a_training_batch_holds_as_many_rows_of_each_domain(toy: Path) -> None:
 
 def test_the_runs_of_a_task_of_folds(toy: Path) -> None:
     access = Access.from_environment()
-    runs = plan(["all=toy/places"], access=access)
+    runs = plan(["all=odd/places"], access=access)
     assert [run.fold for run in runs] == ["north", "east", "south", "west"]
-    more = plan(["all=toy/places", "task.selection=leave-one-domain-out"], access=access)
+    more = plan(["all=odd/places", "task.selection=leave-one-domain-out"], access=access)
     assert len(more) == 10
     assert [run.key for run in more[:4]] == [run.key for run in runs], "a rule is no part of a run"
     assert {run.inputs for run in more} == {runs[0].inputs}, "the folds share their inputs"
     assert len({run.data for run in more}) == 10
     with pytest.raises(UserError, match=r"has no fold 'wset'. Did you mean \"west\"\?"):
-        plan(["all=toy/places"], folds=["wset"], access=access)
+        plan(["all=odd/places"], folds=["wset"], access=access)
     with pytest.raises(UserError, match="is one run and has no folds"):
         plan(["all=toy/waves"], folds=["west"], access=access)
 
 
 def test_from_runs_to_a_table(toy: Path, go: Go) -> None:  # noqa: F811
-    store, rows = go("all=toy/places", "task.selection=leave-one-domain-out")
+    store, rows = go("all=odd/places", "task.selection=leave-one-domain-out")
     assert [row["state"] for row in rows] == ["done"] * 10
     by_rule = {line.selection: line for line in lines(rows)}
     assert list(by_rule) == ["val", "leave-one-domain-out", "oracle"]
@@ -172,7 +172,7 @@ def test_from_runs_to_a_table(toy: Path, go: Go) -> None:  # noqa: F811
 
 
 def test_a_task_that_lacks_a_fold_has_no_score(toy: Path, go: Go) -> None:  # noqa: F811
-    _, rows = go("all=toy/places")
+    _, rows = go("all=odd/places")
     assert joined(rows, "val")
     (line, _) = lines(rows[:3])
     assert line.mean == {}

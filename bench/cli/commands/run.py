@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +11,8 @@ import click
 
 from bench.cli.complete import complete_expression
 from bench.cli.output import emit, emit_json, json_option, offline_option, store_option
-from bench.core.errors import Interrupted, UserError
+from bench.cli.stopping import stops
+from bench.core.errors import UserError
 from bench.core.printable import printable
 
 EPILOG = """\b
@@ -113,11 +111,11 @@ def command(
         access=access,
     )
     if debug:
-        with _stops(stop):
+        with stops(stop):
             _debug(runs, access, replace(options, log=("none",)))
         return
     opened = Store.open(store_path(store))
-    with _stops(stop):
+    with stops(stop):
         outcome = _carry_out(runs, opened, access, options, retry == "failed")
     _report(runs, opened, outcome, as_json)
 
@@ -186,31 +184,6 @@ def _debug(runs: Any, access: Any, options: Any) -> None:
         _say(
             f"{run.label}: two steps done, validation score {value if value is None else round(value, 4)}; not recorded"
         )
-
-
-@contextmanager
-def _stops(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C ends the work at the next step with a checkpoint, the second at once, the third brutally.
-
-    The second raises Interrupted, since Lightning takes a KeyboardInterrupt for its own and exits with 1.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def asked(number: int, frame: Any) -> None:
-        if stop.is_set():
-            signal.signal(number, before[number])
-            raise Interrupted
-        stop.set()
-        _say("Stopping after this step; press Ctrl-C again to stop at once.")
-
-    before: dict[int, Any] = {one: signal.signal(one, asked) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _say(text: str) -> None:

@@ -11,11 +11,6 @@ def angles(rows):
     return {split: _make(rows, place, classes=None) for place, split in enumerate(("train", "test"))}
 
 
-def places(rows):
-    made = _make(rows, 7, classes=3)
-    return {"train": {**made, "place": [("north", "east", "south", "west")[row % 4] for row in range(rows)]}}
-
-
 def _make(rows, seed, classes):
     drawn = np.random.default_rng(seed)
     labels = drawn.integers(classes, size=rows) / (classes - 1) if classes else drawn.random(rows)
