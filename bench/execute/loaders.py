@@ -49,9 +49,9 @@ class Schedule(Protocol):
         ...
 
 
-def schedule(part: Part, task: str, replicate: int, batch_size: int) -> Schedule:
-    """Batches of `batch_size` rows, or of as many rows of each group where the part has groups."""
-    made = Shuffled if part.groups is None else Grouped
+def schedule(part: Part, task: str, replicate: int, batch_size: int, balanced: bool = False) -> Schedule:
+    """Batches of `batch_size` rows, or, `balanced`, of so many rows of each group of the part."""
+    made = Grouped if balanced else Shuffled
     return made(part, task, replicate, batch_size)
 
 

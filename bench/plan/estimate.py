@@ -12,13 +12,13 @@ from bench.core.files import read_json
 from bench.data.access import Access
 from bench.data.repository import snapshot_here
 from bench.data.sources import source
+from bench.problems import problem_of
 
 if TYPE_CHECKING:
     from bench.plan.run import Run
 
 _FLOPS = 1.5e11  # floating-point operations a second of a small machine, where nothing was measured
-_TOKENS = {"text": 64, "image": 64}  # positions a backbone sees per row, roughly
-_ROW_BYTES = 64  # a row's saved predictions
+_TOKENS = {"text": 64, "image": 64, "tabular": 1}  # positions a backbone sees per row, roughly
 _RECORD_BYTES = 50_000
 
 
@@ -36,7 +36,8 @@ def estimate(run: Run, rows: Iterable[Mapping[str, Any]], access: Access) -> Est
     parameters = run.parameters
     steps, sizes = _steps(run, access)
     known = [row for row in rows if _alike(row, run) and (row.get("cost") or {}).get("steps")]
-    disk = _disk(run, known, parameters, sizes)
+    problem = problem_of(run.task)
+    disk = _disk(run, known, parameters, 2 * problem.row_bytes() * sum(sizes.values()))
     if steps is None:
         return Estimate(None, disk, "guessed")
     if known:
@@ -45,7 +46,9 @@ def estimate(run: Run, rows: Iterable[Mapping[str, Any]], access: Access) -> Est
     if not parameters:
         return Estimate(None, disk, "guessed")
     per_row = 6 * parameters * _TOKENS[run.task["problem"].partition("-")[0]]
-    return Estimate(steps * run.task["budget"]["batch_size"] * per_row / _FLOPS, disk, "guessed")
+    return Estimate(
+        steps * run.task["budget"]["batch_size"] * problem.batch_groups() * per_row / _FLOPS, disk, "guessed"
+    )
 
 
 def downloads(runs: Sequence[Run], access: Access) -> tuple[int, list[str]]:
@@ -95,8 +98,7 @@ def _steps(run: Run, access: Access) -> tuple[int | None, dict[str, int]]:
     return (int(budget["epochs"]) * math.ceil(rows / budget["batch_size"]) if rows else None), sizes
 
 
-def _disk(run: Run, known: Sequence[Mapping[str, Any]], parameters: int | None, sizes: Mapping[str, int]) -> int | None:
-    predictions = 4 * _ROW_BYTES * sum(sizes.values()) // 2
+def _disk(run: Run, known: Sequence[Mapping[str, Any]], parameters: int | None, predictions: int) -> int | None:
     if known:
         return _RECORD_BYTES + predictions + int(known[-1]["cost"]["stored_bytes"])
     whole = (run.spec["method"].get("adaptation") or {}).get("train") == "all"

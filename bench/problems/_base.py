@@ -26,6 +26,7 @@ class Base:
     saves: str  # the array that `decode` gives and that its metrics read
     selections: Sequence[str] = ("val", "last")  # the rules that may choose, the usual one first
     afterwards = False  # whether a rule chooses among finished runs, so that it is no part of a run
+    balanced = False  # whether a training batch holds `batch_size` rows of each group
     views = 1  # how often the inputs of a training batch are augmented
 
     def __init__(self, task: Mapping[str, Any]) -> None:
@@ -46,6 +47,14 @@ class Base:
     def validated(self) -> bool:
         """Whether there are validation rows."""
         return self.task["splits"].get("val") is not None
+
+    def batch_groups(self) -> int:
+        """How many groups a training batch holds `batch_size` rows of."""
+        return 1
+
+    def row_bytes(self) -> int:
+        """How much is saved of one row's prediction."""
+        return 8 + 4 * self.outputs()
 
     def folds(self) -> list[str]:
         """The folds a task stands for; none where it is one run."""

@@ -47,6 +47,7 @@ class CategoryDiscovery(Classes):
     }
     usual = "simgcd"
     selections = ("last", "val")
+    balanced = True
     views = 2
 
     def __init__(self, task: Mapping[str, Any]) -> None:
@@ -70,6 +71,9 @@ class CategoryDiscovery(Classes):
 
     def validated(self) -> bool:
         return self._hidden > 0
+
+    def batch_groups(self) -> int:
+        return 2
 
     def splits(self) -> list[str]:
         return [splitting.slices_for_pool(self.task["splits"])["train"].split]

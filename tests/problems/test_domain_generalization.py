@@ -119,7 +119,7 @@ def test_a_training_batch_holds_as_many_rows_of_each_domain(toy: Path) -> None:
     (run,) = plan(["all=odd/places"], folds=["west"], access=Access.from_environment())
     train = prepared_data(run, Access.from_environment()).pool(0)["train"]
     assert train.groups is not None
-    order = schedule(train, run.task["name"], 0, 4)
+    order = schedule(train, run.task["name"], 0, 4, balanced=True)
     seen = []
     for step in range(24):
         rows = order.rows(step)
@@ -128,7 +128,9 @@ def test_a_training_batch_holds_as_many_rows_of_each_domain(toy: Path) -> None:
             assert np.bincount(train.groups[cut], minlength=4).tolist() == [1, 1, 1, 0]
         seen.append(rows)
     assert len(np.unique(np.concatenate(seen[:8]))) == 96, "an epoch repeats no row"
-    assert (order.rows(3) == schedule(train, run.task["name"], 0, 4).rows(3)).all(), "a function of the step"
+    assert (order.rows(3) == schedule(train, run.task["name"], 0, 4, balanced=True).rows(3)).all(), (
+        "a function of the step"
+    )
 
 
 def test_the_runs_of_a_task_of_folds(toy: Path) -> None:
