@@ -139,7 +139,7 @@ def suite_lines(made: Sequence[Line], groups: Mapping[str, Sequence[str]]) -> li
 
 def _kind(line: Line) -> str:
     """Lines of one task under several rules belong to several averages."""
-    return line.selection if line.domains is not None or "folds done" in line.states else ""
+    return line.selection if line.domains is not None else ""
 
 
 def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]], older: int, rule: str) -> Line:
@@ -156,7 +156,8 @@ def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]], older: int,
             states[row["state"]] = states.get(row["state"], 0) + 1
     domains = {fold: fmean(row["domains"][fold] for row in done) for fold in request.get("folds") or [] if done}
     if request.get("folds") and not done:
-        states["folds done"] = len({row["fold"] for row in folds.reported(rows) if row["state"] == "done"})
+        domains = folds.present(rows, rule)
+        states[f"of {len(request['folds'])} domains"] = len(domains)
     return Line(
         method=method,
         task=task,
@@ -169,7 +170,7 @@ def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]], older: int,
         base=str(request["task"]),
         older=older,
         selection=rule,
-        domains=domains or None,
+        domains=domains if request.get("folds") else None,
     )
 
 

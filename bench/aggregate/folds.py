@@ -17,6 +17,8 @@ def rules(rows: Sequence[Row]) -> list[str]:
     """The rules that these rows of one variant can be read under: one of their own, or those applied afterwards."""
     if not any(row["request"].get("folds") for row in rows):
         return [next((str(row["selection"]["rule"]) for row in rows if row.get("selection")), "")]
+    if not joined(rows, RULES[0]):
+        return [RULES[0]]
     paired = any(BETWEEN in str(row["fold"]) and row["fold"] not in row["request"]["folds"] for row in rows)
     return [rule for rule in RULES if rule != "last" and (rule != PAIRED or paired)]
 
@@ -50,6 +52,15 @@ def joined(rows: Sequence[Row], rule: str) -> list[dict[str, Any]]:
             }
         )
     return made
+
+
+def present(rows: Sequence[Row], rule: str) -> dict[str, float]:
+    """The score of each fold that has one, whether or not all have: the mean over replicates."""
+    found: dict[str, list[float]] = {}
+    for row in reported(rows):
+        if row["state"] == "done" and row.get("candidates"):
+            found.setdefault(str(row["fold"]), []).append(_scores(row, rule)["score"])
+    return {fold: fmean(scores) for fold, scores in found.items()}
 
 
 def value(own: Mapping[str, Row], fold: str, rule: str, folds: Sequence[str]) -> float | None:

@@ -192,10 +192,8 @@ def task_data(catalog: Catalog, name: str, overrides: Sequence[str], twin: bool,
     problem, fingerprint = problem_of(task), Known(access).data(task, home, twin).fingerprint
     inputs = inputs_digest(task, fingerprint, digests(_generator(task, home)), twin)
     keys = extra_fields(task["problem"])
-    return [
-        Wanted(task, fold, problem, home, twin, inputs, data_digest(task, inputs, keys, fold))
-        for fold in problem.folds() or [None]
-    ]
+    folds: list[str | None] = [*problem.folds()] or [None]
+    return [Wanted(task, one, problem, home, twin, inputs, data_digest(task, inputs, keys, one)) for one in folds]
 
 
 def wanted_data(run: Run) -> Wanted:

@@ -78,7 +78,7 @@ def results(lines: Sequence[Line], title: str = "") -> Table:
     """The table of results: every metric in per cent with its interval, the number of seeds, the cost columns."""
     shown, mixed = _shown(lines)
     costs = [column for column in COST if any(column.key in line.cost for line in lines)]
-    folded = any(line.domains for line in lines)
+    folded = any(line.domains is not None for line in lines)
     ruled = any(line.selection for line in lines)
     header = [
         "task",

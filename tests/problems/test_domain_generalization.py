@@ -176,6 +176,8 @@ def test_from_runs_to_a_table(toy: Path, go: Go) -> None:  # noqa: F811
 def test_a_task_that_lacks_a_fold_has_no_score(toy: Path, go: Go) -> None:  # noqa: F811
     _, rows = go("all=odd/places")
     assert joined(rows, "val")
-    (line, _) = lines(rows[:3])
+    (line,) = lines(rows[:3])
     assert line.mean == {}
-    assert line.states == {"folds done": 3}
+    assert line.states == {"of 4 domains": 3}
+    assert line.domains is not None
+    assert list(line.domains) == ["north", "east", "south"]

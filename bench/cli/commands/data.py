@@ -65,7 +65,7 @@ def prepare_command(arguments: tuple[str, ...], twin: bool, offline: bool, as_js
 
 
 def chosen_tasks(patterns: Any, catalog: Any) -> list[str]:
-    """Tasks by name, glob or suite, in order; UserError for a pattern that means none."""
+    """Tasks by name, glob, suite or family, in order; UserError for a pattern that means none."""
     from fnmatch import fnmatchcase
 
     found: dict[str, None] = {}
@@ -73,7 +73,7 @@ def chosen_tasks(patterns: Any, catalog: Any) -> list[str]:
         if pattern in catalog.suites():
             names = list(catalog.suite(pattern).body["tasks"])
         else:
-            names = [name for name in catalog.tasks() if fnmatchcase(name, pattern)]
+            names = [name for name in catalog.tasks() if fnmatchcase(name, pattern) or name.startswith(f"{pattern}/")]
         if not names:
             known = [*catalog.tasks(), *catalog.suites()]
             raise UserError(f"No declared task matches {pattern!r}.{nearest(pattern, known)}")
