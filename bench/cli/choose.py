@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from bench.core.errors import UserError, nearest
+from bench.core.patterns import matches
 from bench.declarations.catalog import Catalog
 from bench.store import Store
 
@@ -44,9 +44,9 @@ def _check(patterns: Sequence[str], rows: Sequence[dict[str, Any]], store: Store
     """Refuse the first pattern that matches neither a run's task nor a declared one."""
     found = {row["task"] for row in rows} | set(catalog.tasks())
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in found):
+        if not any(matches(name, pattern) for name in found):
             there = {row["task"] for row in store.rows()}
-            if any(fnmatchcase(name, pattern) for name in there):
+            if any(matches(name, pattern) for name in there):
                 continue  # other methods' runs
             hint = nearest(pattern, sorted({*found, *there, *catalog.suites()}))
             raise UserError(f"No run in {store.path} and no declared task matches {pattern!r}.{hint}")

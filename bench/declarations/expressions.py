@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from bench.core.errors import UserError, nearest
+from bench.core.patterns import matches
 from bench.declarations.overrides import refuse_hydra
 from bench.declarations.wording import quoted
 
@@ -87,7 +87,7 @@ def _is_glob(text: str) -> bool:
 
 def _matching(kind: str, item: str, names: list[str], others: Sequence[str] = ()) -> list[str]:
     if _is_glob(item):
-        found = [name for name in names if fnmatchcase(name, item)]
+        found = [name for name in names if matches(name, item)]
         if not found:
             raise UserError(f"The pattern {quoted(item)} matches no {kind}.{nearest(item, [*names, *others])}")
         return found

@@ -9,12 +9,12 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
 from bench.core.files import read_json, write_atomic, write_json
+from bench.core.patterns import matches
 from bench.store import scores
 from bench.store.access import KEY, read_object, reading, writing
 from bench.store.claims import Claim, attempt_folder, standing, take
@@ -252,7 +252,7 @@ class Store:
 
 
 def _matches(name: str, globs: Sequence[str] | None) -> bool:
-    return globs is None or any(fnmatchcase(name, glob) for glob in globs)
+    return globs is None or any(matches(name, glob) for glob in globs)
 
 
 def _order(row: Row) -> tuple[str, str, str, str, int, str]:

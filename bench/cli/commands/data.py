@@ -66,14 +66,14 @@ def prepare_command(arguments: tuple[str, ...], twin: bool, offline: bool, as_js
 
 def chosen_tasks(patterns: Any, catalog: Any) -> list[str]:
     """Tasks by name, glob, suite or family, in order; UserError for a pattern that means none."""
-    from fnmatch import fnmatchcase
+    from bench.core.patterns import matches
 
     found: dict[str, None] = {}
     for pattern in patterns:
         if pattern in catalog.suites():
             names = list(catalog.suite(pattern).body["tasks"])
         else:
-            names = [name for name in catalog.tasks() if fnmatchcase(name, pattern) or name.startswith(f"{pattern}/")]
+            names = [name for name in catalog.tasks() if matches(name, pattern) or name.startswith(f"{pattern}/")]
         if not names:
             known = [*catalog.tasks(), *catalog.suites()]
             raise UserError(f"No declared task matches {pattern!r}.{nearest(pattern, known)}")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
-
 import click
 
 from bench.cli.output import emit, json_option
+from bench.core.patterns import matches
 
 KINDS = ("tasks", "methods", "backbones", "suites")
 
@@ -32,7 +31,7 @@ def command(kind: str | None, pattern: str | None, as_json: bool) -> None:
     rows, raw = [], []
     for one in [kind] if kind else KINDS:
         for name in getattr(catalog, one)():
-            if pattern and not fnmatch.fnmatchcase(name, pattern):
+            if pattern and not matches(name, pattern):
                 continue
             found = getattr(catalog, one.removesuffix("s"))(name)
             title = str(found.body.get("title") or "")
