@@ -1,4 +1,4 @@
-"""How inputs of one kind are written once and read often: text and image. No torch."""
+"""How inputs of one kind are written once and read often: images, texts and tables. No torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bench.declarations.fields import Field
 
-MODALITIES = ("image", "text")
+MODALITIES = ("image", "text", "tabular")
 
 
 class Inputs(Protocol):
