@@ -36,6 +36,7 @@ class Line:
     provisional: Sequence[str]
     base: str = ""  # the task's own name, without what was overridden
     older: int = 0  # variants of the same name that are not shown
+    primary: str = "score"  # the value that is the score
     selection: str = ""  # the rule that chose
     domains: Mapping[str, float] | None = None  # the mean score of each fold, where the task stands for several
 
@@ -169,6 +170,7 @@ def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]], older: int,
         provisional=sorted({reason for row in done for reason in row.get("provisional") or []}),
         base=str(request["task"]),
         older=older,
+        primary=str((done[0].get("primary") if done else None) or "score"),
         selection=rule,
         domains=domains if request.get("folds") else None,
     )

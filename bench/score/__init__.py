@@ -23,7 +23,7 @@ def score(
 
     `folder` is the run's, `data` the digest its data were prepared under, `parts` the parts with sealed labels that it
     predicted. One test part: `values` holds the metrics and `score`; several: `PART/metric` and `score`, their scores'
-    mean. Where a rule chooses among finished runs, `candidates` holds the same for every candidate checkpoint, and
+    mean. `primary` names the value that is the score. Where a rule chooses among finished runs, `candidates` holds the same for every candidate checkpoint, and
     `parts` the score of every part at each, those included that only a rule looks at.
     Raises UserError when no selection is written, or the predictions are not of the sealed rows.
     """
@@ -31,7 +31,7 @@ def score(
     names = [*metric_names(task), *reported_names(task)]
     event: dict[str, Any] = {
         "candidate": chosen,
-        "primary": "score",
+        "primary": names[0] if len(metric_names(task)) == 1 and "test" in parts else "score",
         "metrics": {name: metric(name).version for name in names},
     }
     if not problem.afterwards:

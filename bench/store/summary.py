@@ -34,6 +34,7 @@ def summarise(run: Path) -> dict[str, Any] | None:
         "request": written.get("request"),
         "scores": None,
         "scored": 0,
+        "primary": None,
         "candidates": None,
         "parts": None,
         "cost": None,
@@ -47,7 +48,7 @@ def summarise(run: Path) -> dict[str, Any] | None:
         record, score = _json(folder / "record.json"), scores.latest(folder)
         row.update({name: record.get(name) for name in ("cost", "selection", "provisional")})
         row.update(scores=score.get("values"), scored=score.get("count", 0))
-        row.update(candidates=score.get("candidates"), parts=score.get("parts"))
+        row.update({name: score.get(name) for name in ("primary", "candidates", "parts")})
     return row
 
 

@@ -140,12 +140,19 @@ def _value(line: Line, name: str) -> str:
 
 def _shown(lines: Sequence[Line]) -> tuple[list[str], bool]:
     """The metrics that get a column, and whether the tasks' metrics differ, so that each line names its own."""
-    found = [[name for name in line.mean if name != "score"] for line in lines if line.mean]
+    found = [_metrics(line) for line in lines if line.mean]
     if not found:
         return ["score"], False
     if any(names != found[0] for names in found):
         return ["score"], True
-    return (found[0] if len(found[0]) == 1 else ["score", *found[0]]), False
+    return found[0], False
+
+
+def _metrics(line: Line) -> list[str]:
+    """What is measured, the score first: under its own name where it is one metric."""
+    others = [name for name in line.mean if name not in ("score", line.primary, "worst")]
+    worst = [name for name in ("worst",) if name in line.mean]
+    return [*others, *worst] if line.primary == "score" and len(others) == 1 else [line.primary, *worst, *others]
 
 
 def _parts(line: Line) -> list[str]:

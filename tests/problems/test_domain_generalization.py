@@ -149,7 +149,7 @@ def test_the_runs_of_a_task_of_folds(toy: Path) -> None:
 
 
 def test_from_runs_to_a_table(toy: Path, go: Go) -> None:  # noqa: F811
-    store, rows = go("all=odd/places", "task.selection=leave-one-domain-out")
+    _, rows = go("all=odd/places", "task.selection=leave-one-domain-out")
     assert [row["state"] for row in rows] == ["done"] * 10
     by_rule = {line.selection: line for line in lines(rows)}
     assert list(by_rule) == ["val", "leave-one-domain-out", "oracle"]
