@@ -215,3 +215,12 @@ def test_a_score_of_nothing_is_a_score() -> None:
 def test_means_are_finite() -> None:
     (made,) = lines(scored(*(0.1 * place for place in range(10))))
     assert all(math.isfinite(value) for value in made.mean.values())
+
+
+def test_a_suite_of_groups_is_the_mean_of_their_means() -> None:
+    made = [line("a", 0.2), line("b", 0.4), line("c", 0.9), line("d", None)]
+    (found,) = suite_lines(made, {"many": ["a", "b"], "one": ["c"]})
+    assert found.groups == {"many": pytest.approx(0.3), "one": 0.9}
+    assert found.mean == pytest.approx(0.6), "and not the mean of the three tasks, 0.5"
+    (found,) = suite_lines(made, {"many": ["a", "b"], "more": ["c", "d"]})
+    assert (found.mean, dict(found.groups)) == (None, {"many": pytest.approx(0.3)})
