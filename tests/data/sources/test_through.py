@@ -21,9 +21,11 @@ SHA = "f6d9e39f37dc45d327f6db33428ee58970ccceabb2535a5c179de35886b70443"
 
 
 def made(folder: Path, **changes: Any) -> Source:
-    (folder / "rows.py").write_text(CODE)
+    home = folder / "tasks/mine"
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "rows.py").write_text(CODE)
     declared = {"sklearn": "digits", "sha256": SHA, "through": "rows:odd", "params": {"least": 3}, **changes}
-    return source(declared, folder, Access(folder / "cache"))
+    return source(declared, home, Access(folder / "cache"))
 
 
 def test_rows_pass_through_a_function(tmp_path: Path) -> None:
