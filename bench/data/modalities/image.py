@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError
+from bench.data.modalities._augment import AUGMENT, augmented
 from bench.data.sources import Rows
 from bench.declarations.fields import Field
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+_TOLD = 64  # images between two words on how far the writing is
 
 
 class ImageInputs:
@@ -53,11 +56,7 @@ class Image:
             fields={
                 "size": Field("integer", required=True, low=1),
                 "channels": Field("integer", default=3, choices=(1, 3)),
-                "augment": Field(
-                    "mapping",
-                    default={},
-                    fields={"flip": Field("boolean", default=False), "shift": Field("integer", default=0, low=0)},
-                ),
+                "augment": AUGMENT,
             },
         ),
     }
@@ -85,6 +84,8 @@ class Image:
         array = open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
         for place, row in enumerate(order):
             array[place] = _decode(images[int(row)], size, channels)
+            if step is not None and (place + 1) % _TOLD == 0:
+                step(place + 1)
         array.flush()
 
     def open(self, folder: Path) -> ImageInputs:
@@ -95,34 +96,21 @@ class Image:
     def augment(
         self, inputs: NDArray[np.uint8], task: Mapping[str, Any], seeds: list[int], labels: Any = None
     ) -> tuple[NDArray[np.uint8], Any]:
-        import numpy as np
-
-        wanted = task["image"]["augment"]
-        if not wanted.get("flip") and not wanted.get("shift"):
-            return inputs, labels
-        changed = np.empty_like(inputs)
-        for place, seed in enumerate(seeds):
-            drawn = np.random.Generator(np.random.Philox(key=seed))
-            image = inputs[place]
-            if wanted.get("flip") and drawn.random() < 0.5:
-                image = image[:, ::-1]
-            if shift := wanted.get("shift"):
-                down, right = drawn.integers(0, 2 * shift + 1, size=2)
-                height, width = image.shape[:2]
-                padded = np.pad(image, ((shift, shift), (shift, shift), (0, 0)))
-                image = padded[down : down + height, right : right + width]
-            changed[place] = image
-        return changed, labels
+        return augmented(inputs, task["image"]["augment"], seeds, labels)
 
     def twin(self, task: Mapping[str, Any], labels: NDArray[np.float64], generator: np.random.Generator) -> Rows:
+        """Waves in the direction of the label; of masks (rows, size, size), their classes as brightness."""
         import numpy as np
 
         size, channels = task["image"]["size"], task["image"]["channels"]
         noise = generator.integers(0, 64, size=(len(labels), size, size, channels))
-        angle = np.pi * labels[:, None, None, None]
-        down, across = np.mgrid[0:size, 0:size] / size * 6
-        wave = np.sin(np.cos(angle) * across[None, :, :, None] + np.sin(angle) * down[None, :, :, None])
-        images = (noise + 95 * (1 + wave)).astype(np.uint8)
+        if labels.ndim == 3:
+            shown = 2 * labels[..., None] - 1
+        else:
+            angle = np.pi * labels[:, None, None, None]
+            down, across = np.mgrid[0:size, 0:size] / size * 6
+            shown = np.sin(np.cos(angle) * across[None, :, :, None] + np.sin(angle) * down[None, :, :, None])
+        images = (noise + 95 * (1 + shown)).astype(np.uint8)
         return Rows({task["inputs"][0]: images if channels == 3 else images[..., 0]})
 
 
