@@ -36,7 +36,7 @@ def test_the_key_is_known(toy: Path) -> None:
     It is one when ENGINE is raised, when the metric's file changes, or when a declared default does.
     """
     assert one().spec["engine"] == 2
-    assert one().key == "fbe664938a726bf4b93dac580339cd322bd09a04834b663eb01a2a7b297d0963"
+    assert one().key == "85dddc0a24caf060b0f3372df60e4c1676c185b180cfbbf4fc2df66eaa157297"
 
 
 def test_paths_comments_titles_and_searches_do_not_change_it(

@@ -4,7 +4,7 @@
 or a tail of it that begins after a dot; `*` stands for anything, dots included, and `?` for one character. A
 slice may follow: `*.attn.qkv[q,v]` (equal blocks of a fused layer) or `*.attn.qkv[0:384]` (rows). The
 patterns of a group are alternatives for different architectures, of which any may match; a pattern that a
-person wrote must match.
+person wrote must match. `attention|conv` is the first of several that matches anything.
 """
 
 from __future__ import annotations
@@ -145,18 +145,29 @@ def _matches(
 ) -> Iterator[tuple[str, _Pattern]]:
     """Every (path, pattern) that goes together; UserError for a name that matches nothing."""
     adaptable = {path: found for path, module in modules.items() if path and (found := kind(module))}
-    for target in [targets] if isinstance(targets, str) else targets:
+    for several in [targets] if isinstance(targets, str) else targets:
+        target, patterns, hits = _first(several, adaptable, groups)
+        if not hits and not only_adaptable:
+            hits = [(path, pattern) for pattern in patterns for path in _owners(modules) if pattern.matches(path)]
+        if not hits:
+            raise UserError(_nothing(target, patterns, modules, list(adaptable), groups))
+        yield from hits
+
+
+def _first(
+    several: str, adaptable: Mapping[str, str], groups: Mapping[str, Sequence[str]]
+) -> tuple[str, list[_Pattern], list[tuple[str, _Pattern]]]:
+    """Of alternatives (`attention|conv`) the first that matches something, the last where none does."""
+    for target in several.split("|"):
         patterns = _patterns(target, groups)
         hits = [(path, pattern) for pattern in patterns for path in adaptable if pattern.matches(path)]
         if not patterns:
             hits = [
                 (path, _Pattern(path, path, None, False)) for path in adaptable if adaptable[path] in _KINDS[target]
             ]
-        if not hits and not only_adaptable:
-            hits = [(path, pattern) for pattern in patterns for path in _owners(modules) if pattern.matches(path)]
-        if not hits:
-            raise UserError(_nothing(target, patterns, modules, list(adaptable), groups))
-        yield from hits
+        if hits:
+            break
+    return target, patterns, hits
 
 
 def _patterns(target: str, groups: Mapping[str, Sequence[str]]) -> list[_Pattern]:

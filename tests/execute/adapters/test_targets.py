@@ -56,6 +56,15 @@ def test_groups() -> None:
     assert labels(network(), ["middle"], groups=own) == ["0.conv", "1.conv"]
 
 
+def test_alternatives_are_the_first_that_is_there() -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
+    assert labels(network(), "attention|conv") == labels(network(), "attention")
+    assert labels(plain, "attention|conv") == ["0", "1"]
+    assert labels(nn.Sequential(nn.Linear(2, 2)), "attention|conv|linear") == ["0"]
+    with pytest.raises(UserError, match="mlp"):
+        labels(plain, "attention|mlp")
+
+
 @pytest.mark.parametrize(
     ("targets", "words"),
     [
