@@ -147,5 +147,30 @@ def rescore(store: Store, key: str, access: Access) -> dict[str, Any]:
     return {**event, "count": count}
 
 
+def pictures(store: Store, run: Run, access: Access, count: int = 8) -> list[Path]:
+    """Overlays of truth and prediction for some test rows of a finished segmentation run, in its folder.
+
+    Like scoring it opens the sealed labels, after the selection. UserError for runs that predict no masks.
+    """
+    from bench.data.prepare import prepare, unseal
+    from bench.predictions import load
+    from bench.problems import problem_of
+    from bench.score.pictures import write_pictures
+    from bench.select import read
+
+    problem, folder = problem_of(run.task), store.folder(run.key)
+    if problem.saves != "mask":
+        raise UserError(f"--picture is for segmentation; {run.task['name']} is {run.task['problem']}.")
+    if folder is None:
+        return []
+    made, chosen = [], str(read(folder)["candidate"])
+    for part in prepare(wanted_data(run), access).tests():
+        ids, labels, _ = unseal(run.data, part.name, access)
+        masks = load(folder, chosen, part.name)["mask"]
+        target = folder / "pictures" / part.name
+        made += write_pictures(part.inputs, ids, labels, masks, problem.classes() or 2, target, count)
+    return made
+
+
 def _seeds(seeds: int | Iterable[int]) -> list[int]:
     return list(range(seeds)) if isinstance(seeds, int) else list(seeds)

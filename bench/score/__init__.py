@@ -23,8 +23,9 @@ def score(
 
     `folder` is the run's, `data` the digest its data were prepared under, `parts` the parts with sealed labels that it
     predicted. One test part: `values` holds the metrics and `score`; several: `PART/metric` and `score`, their scores'
-    mean. `primary` names the value that is the score. Where a rule chooses among finished runs, `candidates` holds the same for every candidate checkpoint, and
-    `parts` the score of every part at each, those included that only a rule looks at.
+    mean. `primary` names the value that is the score. Where a rule chooses among finished runs, `candidates` holds the
+    same for every candidate checkpoint, and `parts` the score of every part at each, those included that only a rule
+    looks at.
     Raises UserError when no selection is written, or the predictions are not of the sealed rows.
     """
     chosen = str(read_selection(folder)["candidate"])

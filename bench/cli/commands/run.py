@@ -71,6 +71,7 @@ def planning_options(command: Any) -> Any:
 @click.option("--micro-batch", type=int, help="Rows per forward pass; steps keep the declared batch size.")
 @click.option("--log", default="csv", show_default=True, help="csv, tensorboard, wandb, none; several with commas.")
 @click.option("--retry", type=click.Choice(["failed"]), help="Try failed runs again.")
+@click.option("--picture", is_flag=True, help="Segmentation: draw truth and prediction over test images.")
 @click.option("--debug", is_flag=True, help="Two batches of each run; nothing is recorded.")
 def command(
     arguments: tuple[str, ...],
@@ -87,6 +88,7 @@ def command(
     micro_batch: int | None,
     log: str,
     retry: str | None,
+    picture: bool,
     debug: bool,
 ) -> None:
     """Run methods on tasks: METHODS=TASKS, with commas, globs and a+b combinations; KEY=VALUE overrides."""
@@ -110,6 +112,8 @@ def command(
         folds=fold_list(folds),
         access=access,
     )
+    if picture:
+        _refuse_pictures(runs)
     if debug:
         with stops(stop):
             _debug(runs, access, replace(options, log=("none",)))
@@ -117,6 +121,8 @@ def command(
     opened = Store.open(store_path(store))
     with stops(stop):
         outcome = _carry_out(runs, opened, access, options, retry == "failed")
+    if picture:
+        _draw(runs, opened, access)
     _report(runs, opened, outcome, as_json)
 
 
@@ -148,6 +154,24 @@ def _carry_out(runs: Any, store: Any, access: Any, options: Any, retry: bool) ->
 
     with Shown(len(runs)) as shown:
         return carry_out(runs, store, access, options, shown, retry)
+
+
+def _refuse_pictures(runs: Any) -> None:
+    """Said before hours are spent."""
+    from bench.problems import problem_of
+
+    for run in runs:
+        if problem_of(run.task).saves != "mask":
+            raise UserError(f"--picture is for segmentation; {run.task['name']} is {run.task['problem']}.")
+
+
+def _draw(runs: Any, store: Any, access: Any) -> None:
+    from bench.api import pictures
+
+    for run in runs:
+        files = pictures(store, run, access)
+        for folder in dict.fromkeys(file.parent for file in files):
+            _say(f"{run.label}: {len(files)} pictures in {folder}")
 
 
 def _report(runs: Any, store: Any, outcome: Any, as_json: bool) -> None:

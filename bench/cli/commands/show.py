@@ -36,14 +36,31 @@ def command(name: str, store: str | None, as_json: bool) -> None:
     if found is None:
         raise UserError(_unknown(name))
     kind, declaration = found
+    lines = _card(kind, declaration)
     if as_json:
-        file = str(declaration.path)
-        emit_json({"kind": kind, "name": name, "file": file, "from": declaration.origin, "body": declaration.body})
+        known = {"kind": kind, "name": name, "file": str(declaration.path), "from": declaration.origin}
+        emit_json({**known, **({"card": lines} if lines else {}), "body": declaration.body})
         return
     click.echo(printable(f"{kind} {name}"))
     click.echo(printable(f"declared in {_short(declaration.path)} ({declaration.origin})"))
     click.echo()
-    click.echo(_yaml(declaration.body))
+    if lines:
+        from bench.cli.card import drawn
+
+        click.echo(drawn(lines))
+        click.echo()
+    said = ("title", "description", "citation", "licence", "homepage", "obtain") if lines else ()
+    click.echo(_yaml({key: value for key, value in declaration.body.items() if key not in said}))
+
+
+def _card(kind: str, declaration: Any) -> dict[str, str]:
+    """A task's data card."""
+    if kind != "task":
+        return {}
+    from bench.cli.card import card
+    from bench.declarations.catalog import Catalog
+
+    return card(declaration, Catalog.find())
 
 
 def _declared(name: str) -> tuple[str, Any] | None:
