@@ -27,6 +27,7 @@ class Segmentation(Base):
     """
 
     fields: Mapping[str, Field] = {"classes": Field("list", required=True, item=Field(("text", "integer")))}
+    usual = "unet"
     saves = "mask"
 
     def __init__(self, task: Mapping[str, Any]) -> None:
