@@ -40,6 +40,48 @@ def test_other_glue_tasks_run_the_same_way(mirror: Path, go: Go, task: str) -> N
     assert record["data"]["missing"] == (["test-mismatched"] if task == "mnli" else [])
 
 
+def test_vessels_of_the_retina_from_scratch(mirror: Path, go: Go) -> None:
+    """The budget was chosen on the two validation images."""
+    _, (row,) = go("unet=medseg/drive", "task.budget.steps=200", "task.budget.batch_size=4", "task.budget.validations=5")
+    assert row["state"] == "done"
+    assert row["scores"]["dice"] >= 0.70
+
+
+def test_white_blood_cells_have_three_classes(mirror: Path, go: Go) -> None:
+    store, (row,) = go("unet=medseg/wbc", "task.image.size=128", "task.budget.steps=20", "task.budget.validations=1")
+    folder = store.folder(row["key"])
+    assert folder is not None
+    masks = load(folder, row["selection"]["candidate"], "test")["mask"]
+    assert masks.shape[1:] == (128, 128)
+    assert set(np.unique(masks)) <= {0, 1, 2}
+    assert row["scores"]["dice"] > 0.3
+
+
+def test_a_probe_on_every_domain_of_pacs(mirror: Path, go: Go) -> None:
+    """9,991 images; chance is 14 %."""
+    store, rows = go("probe=dg/pacs", "task.backbone=mobilenetv2", "task.budget.steps=20", "task.budget.validations=1")
+    assert [row["fold"] for row in rows] == ["art_painting", "cartoon", "photo", "sketch"]
+    sizes = {}
+    for row in rows:
+        record = store.record(row["key"])
+        assert record is not None
+        assert sum(record["data"]["rows"].values()) == 9991
+        sizes[row["fold"]] = record["data"]["rows"]["test"] + record["data"]["rows"]["target-val"]
+    assert sizes == {"art_painting": 2048, "cartoon": 2344, "photo": 1670, "sketch": 3929}
+    scores = {row["fold"]: row["scores"]["accuracy"] for row in rows}
+    assert scores["photo"] > 0.5
+    assert min(scores.values()) > 0.2
+
+
+@pytest.mark.parametrize("task", ["gcd/text/banking77", "gcd/tabular/letter"])
+def test_categories_are_discovered_in_text_and_tables(mirror: Path, go: Go, task: str) -> None:
+    _, rows = go(f"kmeans,simgcd={task}", "task.budget.epochs=null", "task.budget.steps=40")
+    assert [row["state"] for row in rows] == ["done", "done"]
+    for row in rows:
+        assert row["selection"]["rule"] == "last"
+        assert 0.05 < row["scores"]["discovery-all"] < 1
+
+
 def test_real_images_through_a_real_backbone(
     mirror: Path, go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
