@@ -42,7 +42,8 @@ def test_other_glue_tasks_run_the_same_way(mirror: Path, go: Go, task: str) -> N
 
 def test_vessels_of_the_retina_from_scratch(mirror: Path, go: Go) -> None:
     """The budget was chosen on the two validation images."""
-    _, (row,) = go("unet=medseg/drive", "task.budget.steps=200", "task.budget.batch_size=4", "task.budget.validations=5")
+    budget = [f"task.budget.{one}" for one in ("steps=200", "batch_size=4", "validations=5")]
+    _, (row,) = go("unet=medseg/drive", *budget)
     assert row["state"] == "done"
     assert row["scores"]["dice"] >= 0.70
 
