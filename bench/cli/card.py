@@ -37,6 +37,7 @@ def card(declared: Declaration, catalog: Catalog) -> dict[str, str]:
         "classes": _classes(task.get("classes") or []),
         "splits": _splits(task["splits"]),
         "folds": ", ".join(problem.folds()),
+        "domains": _classes(task.get("domains") or []) if not problem.folds() else None,
         "known classes": str(problem.known()) if problem.known() is not None else None,
         "score": _metrics(task["metric"]),
         "reported": _metrics(task.get("report") or []),
