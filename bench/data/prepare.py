@@ -151,10 +151,10 @@ def data_digest(task: Mapping[str, Any], inputs: str, keys: Mapping[str, Any], f
     return digest({"format": FORMAT, "inputs": inputs, "task": read, "fold": fold})
 
 
-def prepare(wanted: Wanted, access: Access, step: Step | None = None) -> Prepared:
+def prepare(wanted: Wanted, access: Access, step: Step | None = None, reading: Reading | None = None) -> Prepared:
     """The prepared data, read from the source when they are not in the cache yet.
 
-    `step(done, all)` is told of rows as their inputs are written.
+    `step(done, all)` is told of rows as their inputs are written; `reading` is shared by the folds of a task.
     """
     inputs = access.cache / "inputs" / wanted.inputs
     prepared = Prepared(access.cache / "prepared" / wanted.name, inputs, wanted.task, wanted.labelling)
@@ -162,7 +162,7 @@ def prepare(wanted: Wanted, access: Access, step: Step | None = None) -> Prepare
     there = (prepared.folder / "meta.json").exists() and (sealed / "meta.json").exists()
     if there and all((inputs / split / "content.npy").exists() for split in prepared.meta["splits"]):
         return prepared
-    rows = _read(wanted, access)
+    rows = (reading or Reading(access)).rows(wanted)
     _write_inputs(wanted, rows, access, step)
     with tempfile.TemporaryDirectory(dir=access.writable_cache("prepared"), prefix=".making-") as made:
         _write(wanted, rows, Path(made) / "open", Path(made) / "sealed")
@@ -188,23 +188,28 @@ def unseal(name: str, part: str, access: Access) -> tuple[NDArray[np.int64], NDA
         ) from None
 
 
-_last: dict[str, dict[str, Rows | None]] = {}  # what was read last, for the next fold of the same task
+class Reading:
+    """Reads sources; keeps what was read last, for the next fold of the same task.
 
+    Test labels are among it, so it is dropped before anything is fitted.
+    """
 
-def _read(wanted: Wanted, access: Access) -> dict[str, Rows]:
-    """Published split -> rows, without those that a mirror lacks."""
-    task, splits = wanted.task, wanted.labelling.splits()
-    if wanted.twin:
-        return {split: _twin(wanted, split) for split in splits}
-    if wanted.inputs not in _last or set(splits) - set(_last[wanted.inputs]):
-        opened = source(task["source"], wanted.home, access)
-        _last.clear()
-        _last[wanted.inputs] = {split: opened.load(split) for split in splits}
-    found = {split: _last[wanted.inputs][split] for split in splits}
-    rows = {split: one for split, one in found.items() if one is not None}
-    if not rows:
-        raise splitting.lacking(task, splits[0])
-    return rows
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self._inputs, self._rows = "", dict[str, Rows | None]()
+
+    def rows(self, wanted: Wanted) -> dict[str, Rows]:
+        """Published split -> rows, without those that a mirror lacks."""
+        task, splits = wanted.task, wanted.labelling.splits()
+        if wanted.twin:
+            return {split: _twin(wanted, split) for split in splits}
+        if self._inputs != wanted.inputs or set(splits) - set(self._rows):
+            opened = source(task["source"], wanted.home, self.access)
+            self._inputs, self._rows = wanted.inputs, {split: opened.load(split) for split in splits}
+        rows = {split: one for split in splits if (one := self._rows[split]) is not None}
+        if not rows:
+            raise splitting.lacking(task, splits[0])
+        return rows
 
 
 def _twin(wanted: Wanted, split: str) -> Rows:

@@ -20,7 +20,7 @@ from bench.core.errors import UserError
 from bench.core.loading import load
 from bench.data.access import Access
 from bench.data.modalities import modality
-from bench.data.prepare import Part, Prepared, Step, equal_contents, prepare
+from bench.data.prepare import Part, Prepared, Reading, Step, equal_contents, prepare
 from bench.execute import cost
 from bench.execute.backbones import Backbone, Origin, make_backbone
 from bench.execute.checkpoint import bring
@@ -128,9 +128,9 @@ def work_backbone(run: Run, access: Access) -> Backbone:
         return make_backbone(Origin(run.backbone, run.task, home, access, bool(run.spec["twin"]), revision))
 
 
-def prepared_data(run: Run, access: Access, step: Step | None = None) -> Prepared:
+def prepared_data(run: Run, access: Access, step: Step | None = None, reading: Reading | None = None) -> Prepared:
     """The run's data, read from its source when the cache lacks it."""
-    return prepare(wanted_data(run), access, step)
+    return prepare(wanted_data(run), access, step, reading)
 
 
 def choose_device(wanted: str) -> torch.device:

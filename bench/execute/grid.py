@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import Interrupted, UserError
 from bench.data.access import Access
+from bench.data.prepare import Reading
 from bench.execute.options import Options
 from bench.execute.progress import Progress
 
@@ -90,6 +91,7 @@ def _prepare(runs: Sequence[Run], access: Access, options: Options, progress: Pr
     look_again()
     choose_device(options.device)  # a device that is not there is one mistake, not one for each run
     made: set[str] = set()
+    reading = Reading(access)
     for run in runs:
         if options.stop.is_set():
             raise Interrupted
@@ -98,7 +100,7 @@ def _prepare(runs: Sequence[Run], access: Access, options: Options, progress: Pr
         made.add(run.data)
         progress.phase(f"preparing {run.task['name']}")
         try:
-            prepared_data(run, access, _preparing(run, progress))
+            prepared_data(run, access, _preparing(run, progress), reading)
             continue
         except UserError as error:
             said = str(error)

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 class GCD(Objective):
     """(1 - weight) InfoNCE over all rows + weight supervised contrast over the labelled ones, both of two views.
 
-    Temperatures are those of the authors' code: 1 without labels, 0.07 with them. Losses compare the rows of a
-    micro-batch with each other, so that they depend on how a step is cut.
+    Temperatures are those of the authors' code: 1 without labels, 0.07 with them.
     """
 
     def setup(self, weight: float = 0.35, temperature: float = 1.0, labelled_temperature: float = 0.07) -> None:

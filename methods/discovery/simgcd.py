@@ -55,8 +55,7 @@ class SimGCD(Objective):
     Distillation: the cross-entropy of each view with the sharper, detached prediction of the other, minus
     `memax_weight` times the entropy of the mean prediction (counted from its maximum). The teacher's temperature falls
     linearly from `teacher_start` to `teacher_end` within `teacher_warmup` of the steps: the authors' 30 of 200 epochs.
-    Temperatures of the contrastive losses are those of the authors' code. Losses compare the rows of a micro-batch
-    with each other, so that they depend on how a step is cut.
+    Temperatures of the contrastive losses are those of the authors' code.
     """
 
     def setup(

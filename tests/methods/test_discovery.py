@@ -192,6 +192,8 @@ def test_two_views_go_through_together_or_apart() -> None:
     torch.testing.assert_close(together, apart)
     assert [len(inputs) for inputs in seen] == [6, 1, 1]
     assert seen[2]["x"] is second
+    with pytest.raises(UserError, match="without --micro-batch"):
+        named("_contrastive:two_views")(method, {"views": [first, second], "share": 0.5})
 
 
 def test_prototypes_give_cosines_over_the_temperature() -> None:
@@ -286,7 +288,7 @@ def test_gcd_run_with_hidden_classes_clusters_at_each_validation(
     go: Go,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """So that a validation says what the fit would give if it ended there; the record keeps that checkpoint's centres."""
+    """So that a validation says what the fit would give if it ended there; the record keeps the centres of its step."""
     clustered, steps = named("kmeans:Clustered").cluster, []
 
     def cluster(method: Any, data: Any, trainer: Any) -> None:

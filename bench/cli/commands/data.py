@@ -84,7 +84,7 @@ def chosen_tasks(patterns: Any, catalog: Any) -> list[str]:
 
 
 def _prepare(task: str, overrides: Any, twin: bool, access: Any, catalog: Any, shown: Any, stop: Any) -> dict[str, Any]:
-    from bench.data.prepare import prepare
+    from bench.data.prepare import Reading, prepare
     from bench.plan.grid import task_data
 
     shown.phase(f"reading {task}")
@@ -94,7 +94,9 @@ def _prepare(task: str, overrides: Any, twin: bool, access: Any, catalog: Any, s
             raise Interrupted
         shown.phase(f"preparing {task}: {done:,} of {total:,} rows")
 
-    prepared = [prepare(wanted, access, step) for wanted in task_data(catalog, task, overrides, twin, access)]
+    reading = Reading(access)
+    wanted = task_data(catalog, task, overrides, twin, access)
+    prepared = [prepare(one, access, step, reading) for one in wanted]
     first = prepared[0]
     sizes = {name: len(part) for name, part in first.pool(0).items()} | {part.name: len(part) for part in first.tests()}
     used = sum(file.stat().st_size for file in first.inputs.rglob("*") if file.is_file())
