@@ -25,11 +25,13 @@ AUGMENT = Field(
         "shift": Field("integer", default=0, low=0),  # pixels, up to so many each way; what comes in is black
         "crop": Field("list", item=Field("number"), length=2, test=_is_share),  # share of the area, sides 3:4 to 4:3
         "rotate": Field("number", low=0, high=180),  # degrees, up to so many each way
-        "jitter": Field("number", low=0, high=1),  # brightness, contrast, saturation, times 1 - jitter .. 1 + jitter
+        # Brightness, contrast and saturation times 1 - jitter .. 1 + jitter, hue turned by up to jitter of the circle
+        # (at most half of it) each way: torchvision's ColorJitter(jitter, jitter, jitter, jitter) in that order.
+        "jitter": Field("number", low=0, high=1),
         "gray": Field("number", low=0, high=1),  # the share of images without colour
     },
 )
-_NUMBERS = 13  # drawn for every image, so that one change does not shift another's draws
+_NUMBERS = 14  # drawn for every image, so that one change does not shift another's draws
 _LUMA = (0.299, 0.587, 0.114)
 
 
@@ -93,24 +95,42 @@ def _resampled(image: NDArray[np.uint8], wanted: Mapping[str, Any], drawn: Any, 
 
 
 def _coloured(image: NDArray[np.uint8], wanted: Mapping[str, Any], drawn: Any) -> NDArray[np.uint8]:
-    """What things look like: brightness, contrast, saturation, no colour at all."""
+    """What things look like: brightness, contrast, saturation, hue, no colour at all."""
     import numpy as np
 
     jitter, colour = float(wanted.get("jitter") or 0), image.shape[-1] == 3
-    gray = colour and drawn[11] < float(wanted.get("gray") or 0)
-    if not jitter and not gray:
-        return image
-    pixels = image.astype(np.float32)
     if jitter:
-        brightness, contrast = (1 - jitter + 2 * jitter * drawn[place] for place in (9, 10))
-        pixels = np.minimum(pixels * np.float32(brightness), 255)
-        middle = float(_luma(pixels).mean())
-        pixels = np.clip(middle + (pixels - middle) * np.float32(contrast), 0, 255)
-    if colour and (jitter or gray):
-        saturation = 0.0 if gray else 1 - jitter + 2 * jitter * drawn[12]
+        image = _jittered(image, jitter, drawn)
+        if colour:
+            image = _turned(image, min(jitter, 0.5) * (2 * drawn[13] - 1))
+    if colour and drawn[11] < float(wanted.get("gray") or 0):
+        image = np.broadcast_to(_luma(image.astype(np.float32)).round().astype(np.uint8), image.shape)
+    return image
+
+
+def _jittered(image: NDArray[np.uint8], jitter: float, drawn: Any) -> NDArray[np.uint8]:
+    import numpy as np
+
+    brightness, contrast, saturation = (np.float32(1 - jitter + 2 * jitter * drawn[place]) for place in (9, 10, 12))
+    pixels = np.minimum(image.astype(np.float32) * brightness, 255)
+    middle = _luma(pixels).mean()
+    pixels = np.clip(middle + (pixels - middle) * contrast, 0, 255)
+    if image.shape[-1] == 3:
         luma = _luma(pixels)
-        pixels = np.clip(luma + (pixels - luma) * np.float32(saturation), 0, 255)
-    return pixels.round().astype(np.uint8)
+        pixels = np.clip(luma + (pixels - luma) * saturation, 0, 255)
+    changed: NDArray[np.uint8] = pixels.round().astype(np.uint8)
+    return changed
+
+
+def _turned(image: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
+    """Colours (height, width, 3) with their hue turned by `share` of the circle."""
+    import numpy as np
+    import PIL.Image
+
+    hue, *others = PIL.Image.fromarray(image).convert("HSV").split()
+    moved = hue.point([(value + round(255 * share)) % 256 for value in range(256)])
+    turned: NDArray[np.uint8] = np.asarray(PIL.Image.merge("HSV", (moved, *others)).convert("RGB"), dtype=np.uint8)
+    return turned
 
 
 def _luma(pixels: NDArray[np.float32]) -> NDArray[np.float32]:

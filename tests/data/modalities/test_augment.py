@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import colorsys
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from bench.core.errors import UserError
@@ -90,6 +92,33 @@ def test_jitter_is_within_its_bounds() -> None:
     assert 69 <= changed.min() < 75, "a plain grey image has a brightness and nothing else"
     assert 125 < changed.max() <= 131
     assert (changed == changed[:, :1, :1, :1]).all()
+
+
+def test_jitter_turns_the_hue_within_its_bounds() -> None:
+    """Red, whatever its saturation and brightness become: its hue says how far it was turned."""
+    red = np.zeros((200, 4, 4, 3), dtype=np.uint8)
+    red[..., 0] = 200
+    changed, _ = augmented(red, {"jitter": 0.1}, list(range(200)))
+    hues = [colorsys.rgb_to_hsv(*image[0, 0] / 255)[0] for image in changed]
+    away = [(hue + 0.5) % 1 - 0.5 for hue in hues]
+    assert -0.105 < min(away) < -0.08
+    assert 0.08 < max(away) < 0.105
+
+
+def test_jitter_agrees_with_torchvision() -> None:
+    """The same factors, in the same order, through torchvision's own functions on PIL images."""
+    functional = pytest.importorskip("torchvision.transforms.functional")
+    given = images(10, 16)
+    changed, _ = augmented(given, {"jitter": 0.3}, list(range(10)))
+    for seed in range(10):
+        drawn = np.random.Generator(np.random.Philox(key=seed)).random(14)
+        brightness, contrast, saturation = (0.7 + 0.6 * drawn[place] for place in (9, 10, 12))
+        image = PIL.Image.fromarray(given[seed])
+        image = functional.adjust_brightness(image, brightness)
+        image = functional.adjust_contrast(image, contrast)
+        image = functional.adjust_saturation(image, saturation)
+        image = functional.adjust_hue(image, 0.3 * (2 * drawn[13] - 1))
+        assert np.abs(np.asarray(image).astype(int) - changed[seed]).mean() < 3
 
 
 def test_a_crop_shows_a_part_of_the_declared_size() -> None:
