@@ -75,7 +75,7 @@ def lines(rows: Iterable[Mapping[str, Any]], everything: bool = False) -> list[L
         groups.setdefault(label, []).append(variant)
     made = []
     for (method, task), found in sorted(groups.items(), key=lambda item: (item[0][1], item[0][0])):
-        ordered = sorted(found, key=lambda variant: (any(row["state"] == "done" for row in variant), _age(variant)))
+        ordered = sorted(found, key=lambda variant: (_complete(variant), _age(variant)))
         for variant in ordered if everything else ordered[-1:]:
             older = 0 if everything else len(ordered) - 1
             made += [_line(method, task, variant, older, rule) for rule in folds.rules(variant)]
@@ -174,6 +174,13 @@ def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]], older: int,
         selection=rule,
         domains=domains if request.get("folds") else None,
     )
+
+
+def _complete(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a variant has a result: one run of it, or a run for every fold."""
+    if rows[0]["request"].get("folds"):
+        return bool(folds.joined(rows, folds.RULES[0]))
+    return any(row["state"] == "done" for row in rows)
 
 
 def _age(rows: Sequence[Mapping[str, Any]]) -> str:

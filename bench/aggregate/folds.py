@@ -19,13 +19,13 @@ def rules(rows: Sequence[Row]) -> list[str]:
         return [next((str(row["selection"]["rule"]) for row in rows if row.get("selection")), "")]
     if not joined(rows, RULES[0]):
         return [RULES[0]]
-    paired = any(BETWEEN in str(row["fold"]) and row["fold"] not in row["request"]["folds"] for row in rows)
-    return [rule for rule in RULES if rule != "last" and (rule != PAIRED or paired)]
+    return [rule for rule in RULES if rule != "last" and joined(rows, rule)]
 
 
 def joined(rows: Sequence[Row], rule: str) -> list[dict[str, Any]]:
-    """One row per replicate whose folds are all done: each metric's mean over folds, `worst`, and `domains`.
+    """One row per replicate whose folds (and pairs, for that rule) are all done.
 
+    It holds each metric's mean over folds, `worst`, and `domains`.
     `value` is what the rule would choose among variants by: higher is better, None where its runs are not there.
     Costs are summed over the folds' runs in seconds and averaged otherwise.
     """
@@ -40,6 +40,8 @@ def joined(rows: Sequence[Row], rule: str) -> list[dict[str, Any]]:
         means = {name: fmean(found[name] for found in scores.values()) for name in names}
         domains = {fold: found["score"] for fold, found in scores.items()}
         values = [value(own, fold, rule, folds) for fold in folds]
+        if rule in (PAIRED, "oracle") and any(one is None for one in values):
+            continue  # what the rule looks at is not there
         made.append(
             {
                 **own[folds[0]],

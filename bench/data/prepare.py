@@ -146,7 +146,7 @@ def inputs_digest(task: Mapping[str, Any], fingerprint: Mapping[str, Any], code:
 
 def data_digest(task: Mapping[str, Any], inputs: str, keys: Mapping[str, Any], fold: str | None) -> str:
     """What the division into parts depends on; `keys` are the task keys that the problem and its modality add."""
-    top = {key.partition(".")[0] for key in keys} - {"image", "text", "tabular"}
+    top = {key.partition(".")[0] for key in keys} - {"image", "text", "tabular", "selection"}
     read = {key: task[key] for key in sorted({"name", "problem", "label", "splits", *top}) if key in task}
     return digest({"format": FORMAT, "inputs": inputs, "task": read, "fold": fold})
 

@@ -85,7 +85,7 @@ def execute(
     check_code(run)
     torch.set_num_threads(options.threads or _THREADS)
     device = choose_device(options.device)
-    problem = problem_of(run.task)
+    problem = method_problem(run)
     prepared = prepared_data(run, access)
     work = Work(run, folder, access, options, progress, device, problem, prepared, time.time())
     cost.reset_peak(device)
@@ -113,11 +113,17 @@ def execute(
 def build(run: Run, backbone: Backbone, problem: Problem, steps: int) -> Method:
     """The method of a run, built around a backbone."""
     declared = run.spec["method"]
-    blueprint = Blueprint(declared, run.task["name"], run.replicate, problem, steps, run.homes)
+    homes = {slot: home for slot, home in run.homes.items() if slot != "task"}
+    blueprint = Blueprint(declared, run.task["name"], run.replicate, problem, steps, homes)
     made = Method if not declared.get("method") else load(declared["method"], run.homes["method"])
     method: Method = made(blueprint)
     method.build(backbone)
     return method
+
+
+def method_problem(run: Run) -> Problem:
+    """The problem as a method may know it: without the place its data come from."""
+    return problem_of({key: value for key, value in run.task.items() if key != "source"})
 
 
 def work_backbone(run: Run, access: Access) -> Backbone:
@@ -338,7 +344,7 @@ def _provisional(work: Work, sources: list[dict[str, Any]]) -> list[str]:
 
 def restore(run: Run, folder: Path, access: Access) -> Method:
     """The trained method of a record, on the CPU."""
-    method = build(run, work_backbone(run, access), problem_of(run.task), 1)
+    method = build(run, work_backbone(run, access), method_problem(run), 1)
     method.load_trained_state(load_file(folder / "trained.safetensors"))
     method.eval()
     return method

@@ -48,4 +48,4 @@ def load(folder: Path, candidate: str, part: str) -> dict[str, NDArray[Any]]:
 def parts(folder: Path, candidate: str) -> list[str]:
     """The parts that were predicted at a candidate checkpoint."""
     files = (folder / "predictions").glob(f"{candidate}.*.safetensors")
-    return sorted(file.name.split(".")[1] for file in files)
+    return sorted(file.name.partition(".")[2].removesuffix(".safetensors") for file in files)

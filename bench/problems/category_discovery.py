@@ -62,6 +62,9 @@ class CategoryDiscovery(Classes):
             raise UserError(
                 f"hidden of {task['name']} is {self._hidden}; with {count} known classes at most {count - 1}."
             )
+        splits = task["splits"]
+        if splits.get("val") or splits.get("shots") or (splits.get("shuffle") or "none") != "none":
+            raise UserError(f"splits of {task['name']} takes train alone: which rows are labelled is drawn from it.")
         if task["selection"] == "val" and not self._hidden:
             raise UserError(f"{task['name']} selects on val, for which known classes must be hidden: set hidden.")
 
@@ -123,11 +126,10 @@ class CategoryDiscovery(Classes):
         return found
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of the labelled rows; a batch without any costs nothing."""
-        kept = labels >= 0
-        if not bool(kept.any()):
-            return outputs.float().sum() * 0
-        return super().loss(outputs[kept], labels[kept])
+        """Cross-entropy of the labelled rows over the number of all rows, which is the same however a step is cut."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(outputs.float(), labels, ignore_index=-1, reduction="sum") / len(labels)
 
     def twin(self, count: int, generator: np.random.Generator) -> tuple[Mapping[str, Any], NDArray[np.float64]]:
         """Some classes, known and unknown, with several rows each."""

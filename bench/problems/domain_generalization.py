@@ -8,6 +8,7 @@ held-out one the larger piece is `test`, the smaller `target-val`, whose labels 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .-]*")
 BETWEEN = "+"  # in the name of a fold that holds out two domains
 
 
@@ -51,6 +53,11 @@ class DomainGeneralization(Classes):
         self.afterwards = True
         if len(self.domains) < 2 or len(set(self.domains)) != len(self.domains):
             raise UserError(f"domains of {task['name']} must be at least two different names.")
+        for name in self.domains:
+            if not _NAME.fullmatch(name):
+                raise UserError(f"domains of {task['name']} holds {name!r}; a name has letters, digits, '_', '-', '.'.")
+        if task["splits"].get("shots") or task["splits"].get("shuffle") == "stratified":
+            raise UserError(f"splits of {task['name']}: domains are cut in order or at random, without shots.")
         slices = splitting.slices_for_pool(task["splits"])
         if "val" not in slices or slices["train"].split != slices["val"].split:
             raise UserError(f"splits of {task['name']}: train and val must cut one published split in two.")
@@ -90,6 +97,8 @@ class DomainGeneralization(Classes):
         ((split, found),) = published.items()
         assert found.groups is not None
         slices = splitting.slices_for_pool(self.task["splits"])
+        for number, domain in enumerate(self.domains):
+            self._check_cut(domain, int((found.groups == number).sum()))
         tests, seen = {}, np.ones(len(found), dtype=bool)
         held_out = self._held_out(fold)
         for domain in held_out:
@@ -133,6 +142,15 @@ class DomainGeneralization(Classes):
             made[self.task["group"]] = np.arange(count) // len(names) % 2
         return made, scaled
 
+    def _check_cut(self, domain: str, rows: int) -> None:
+        """Both pieces of every domain must have rows, and none in common, whichever domain is held out."""
+        slices = splitting.slices_for_pool(self.task["splits"])
+        (low, high), (first, last) = (slices[name].bounds(rows) for name in ("train", "val"))
+        if low == high or first == last:
+            raise UserError(f"{self.task['name']}: splits leaves a piece of the domain {domain!r} ({rows} rows) empty.")
+        if max(low, first) < min(high, last):
+            raise UserError(f"{self.task['name']}: splits.train and splits.val share rows of the domain {domain!r}.")
+
     def _order(self, rows: NDArray[np.int64], split: str, domain: str, replicate: int | None) -> NDArray[np.int64]:
         shuffle = self.task["splits"].get("shuffle") or "none"
         if shuffle == "none":
@@ -157,7 +175,12 @@ class DomainGeneralization(Classes):
         if self.domains and given and isinstance(given[0], str):
             return numbers(given, self.domains, "domain", "domains")
         if self.domains:
-            found = np.asarray(given, dtype=np.int64)
+            found = np.asarray(given)
+            if len(found) and found.dtype.kind not in "iu":
+                raise UserError(f"{self.task['name']}: domains are names or whole numbers, not {found.dtype}.")
+            if all(name.isdigit() for name in self.domains):
+                return numbers([str(one) for one in found], self.domains, "domain", "domains")
+            found = found.astype(np.int64)
             if len(found) and (found.min() < 0 or found.max() >= len(self.domains)):
                 there = f"from {found.min()} to {found.max()}"
                 raise UserError(f"The data's domains run {there}; the task declares {len(self.domains)}.")

@@ -14,6 +14,7 @@ import torch
 from bench.core.errors import UserError
 from bench.data.access import Access
 from bench.data.prepare import unseal
+from bench.execute.method import Blueprint
 from bench.plan.grid import plan
 
 from .conftest import Go
@@ -210,3 +211,15 @@ def paths_from(roots: Any) -> set[Path]:
             if hasattr(value, "__self__"):
                 waiting.append(value.__self__)
     return {path for path in found if not str(path).startswith(("/usr", "/opt", "/proc", "/dev"))}
+
+
+def test_a_method_is_not_told_where_its_data_come_from(toy: Path, go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.execute import engine
+
+    seen: list[Any] = []
+    monkeypatch.setattr(engine, "Blueprint", lambda *given: seen.append(Blueprint(*given)) or seen[-1])
+    _, (row,) = go("all=toy/angle", "task.budget.steps=1")
+    assert row["state"] == "done"
+    (blueprint,) = seen
+    assert "source" not in blueprint.problem.task
+    assert "task" not in blueprint.homes

@@ -88,6 +88,8 @@ def test_hidden_classes_validate_and_are_unlabelled_in_training() -> None:
         ({"known": ["a", "f"]}, "known of t/gcd has 'f', not in classes"),
         ({"hidden": 3}, "with 3 known classes at most 2"),
         ({"selection": "val"}, "for which known classes must be hidden"),
+        ({"splits": {"train": "train", "val": "train[:20%]"}}, "takes train alone"),
+        ({"splits": {"train": "train", "shots": 2}}, "takes train alone"),
     ],
 )
 def test_what_cannot_be_discovered_is_refused(changes: dict[str, Any], sentence: str) -> None:
@@ -116,3 +118,16 @@ def test_the_whole_way(toy: Path, go: Go) -> None:  # noqa: F811
     assert row["state"] == "done"
     assert row["selection"]["rule"] == "last"
     assert set(row["scores"]) == {"discovery-all", "discovery-old", "discovery-new", "score"}
+
+
+def test_the_loss_does_not_depend_on_how_a_step_is_cut() -> None:
+    import torch
+
+    problem, drawn = problem_of(task()), torch.Generator().manual_seed(0)
+    outputs = torch.randn((8, 5), generator=drawn, dtype=torch.float64)
+    labels = torch.tensor([0, -1, 1, -1, 2, -1, 0, -1])
+    whole = problem.loss(outputs, labels)
+    for cuts in (2, 3, 4, 8):
+        parts = zip(outputs.tensor_split(cuts), labels.tensor_split(cuts), strict=True)
+        assert float(sum(problem.loss(*part) * len(part[1]) / 8 for part in parts)) == pytest.approx(float(whole))
+    assert float(problem.loss(outputs[1::2], labels[1::2])) == 0

@@ -72,6 +72,18 @@ def test_a_fold_of_two_domains_has_the_parts_of_both() -> None:
     assert (division.tests["test-c"].rows == alone.tests["test"].rows).all(), "the same rows as when held out alone"
 
 
+def test_pieces_of_a_domain_share_no_rows() -> None:
+    for splits, sentence in (
+        ({"train": "all[:80%]", "val": "all[:40%]"}, "share rows of the domain 'a'"),
+        ({"train": "all[20%:]", "val": "all[:0%]"}, "piece of the domain 'a'"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            problem_of(task(splits=splits)).divide(published(), "b")
+    without = {"all": Published(np.arange(9) % 2, np.array([0, 1] * 4 + [0]))}
+    with pytest.raises(UserError, match=r"piece of the domain 'c' \(0 rows\)"):
+        problem_of(task()).divide(without, "a")
+
+
 def test_leave_one_domain_out_needs_a_run_for_each_pair() -> None:
     problem = problem_of(task())
     assert problem.folds() == DOMAINS
@@ -86,6 +98,10 @@ def test_leave_one_domain_out_needs_a_run_for_each_pair() -> None:
         ({"domains": ["a", "a"]}, "at least two different names"),
         ({"splits": {"train": "all"}}, "train and val must cut one published split"),
         ({"splits": {"train": "all", "val": "other"}}, "train and val must cut one published split"),
+        ({"splits": {"train": "all[20%:]", "val": "all[:20%]", "shuffle": "stratified"}}, "in order or at random"),
+        ({"splits": {"train": "all[20%:]", "val": "all[:20%]", "shots": 2}}, "without shots"),
+        ({"domains": ["a", "../b"]}, "a name has letters"),
+        ({"domains": ["a", "b", "a+b"]}, "a name has letters"),
     ],
 )
 def test_what_cannot_be_folded_is_refused(changes: dict[str, Any], sentence: str) -> None:
@@ -100,6 +116,10 @@ def test_unknown_domains_are_refused() -> None:
         problem_of(task()).marks({"domain": ["a", "d"]})
     with pytest.raises(UserError, match="domains run from 0 to 3; the task declares 3"):
         problem_of(task()).marks({"domain": [0, 3]})
+    with pytest.raises(UserError, match="names or whole numbers, not float64"):
+        problem_of(task()).marks({"domain": [0.5, 1.2]})
+    named = problem_of(task(domains=["2", "0", "1"]))
+    assert named.marks({"domain": [0, 1, 2]})["groups"].tolist() == [1, 2, 0], "numbers are names where the names are"
     with pytest.raises(UserError, match="domain is 'domain'; the data has place"):
         problem_of(task()).marks({"place": ["a"]})
 
@@ -171,6 +191,21 @@ def test_from_runs_to_a_table(toy: Path, go: Go) -> None:  # noqa: F811
         "leave-one-domain-out",
         "oracle (target validation)",
     ]
+
+
+def test_a_rule_without_its_runs_has_no_line(toy: Path, go: Go) -> None:  # noqa: F811
+    _, rows = go("all=odd/places", "task.selection=leave-one-domain-out")
+    pairs = [row for row in rows if "+" in row["fold"]]
+    some = [row for row in rows if row not in pairs[1:]]
+    assert [line.selection for line in lines(some)] == ["val", "oracle"]
+    assert joined(some, "leave-one-domain-out") == []
+
+
+def test_one_fold_of_a_newer_variant_hides_no_result(toy: Path, go: Go) -> None:  # noqa: F811
+    _, rows = go("all=odd/places")
+    newer = {**rows[0], "variant": "newer", "at": "9"}
+    (line, _) = lines([*rows, newer])
+    assert (line.replicates, line.older) == (1, 1)
 
 
 def test_a_task_that_lacks_a_fold_has_no_score(toy: Path, go: Go) -> None:  # noqa: F811
