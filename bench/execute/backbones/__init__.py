@@ -55,9 +55,14 @@ class Origin:
     revision: str | None = None  # the commit that the run's key names
 
     def folder(self) -> Path:
-        """The folder of the published weights: the mirror's, the local one, or the hub's at the declared commit."""
+        """The folder of the weights: the local one, that beside the declaration, the mirror's, or the hub's."""
         if self.declared["library"] == "local":
             return self.home
+        if self.declared.get("weights"):
+            beside = self.home / str(self.declared["weights"])
+            if not beside.is_dir():
+                raise UserError(f"{beside} is no folder; with {self.library()}, weights name the folder it wrote.")
+            return beside
         name = str(self.declared["name"])
         repository = name if "/" in name else f"timm/{name}"
         if self.declared["library"] == "transformers":
