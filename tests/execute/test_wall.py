@@ -65,16 +65,17 @@ def canary(toy: Path) -> Path:
 def holds(value: Any) -> bool:
     """Whether an object's own content shows the canary."""
     try:
-        if isinstance(value, torch.Tensor) and value.is_floating_point() and not value.is_sparse:
-            return bool(
-                torch.isclose(
-                    value.detach().double(), torch.tensor(CANARY, dtype=torch.float64), rtol=0, atol=1e-7
-                ).any()
-            )
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            return bool(np.isclose(value.astype(np.float64), CANARY, rtol=0, atol=1e-7).any())
-    except (RuntimeError, TypeError):
+        return _holds(value)
+    except Exception:  # a dead proxy, a tensor without storage, and what else lies about in a process of many tests
         return False
+
+
+def _holds(value: Any) -> bool:
+    if isinstance(value, torch.Tensor) and value.is_floating_point() and not value.is_sparse:
+        wanted = torch.tensor(CANARY, dtype=torch.float64)
+        return bool(torch.isclose(value.detach().double(), wanted, rtol=0, atol=1e-7).any())
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return bool(np.isclose(value.astype(np.float64), CANARY, rtol=0, atol=1e-7).any())
     if isinstance(value, float):
         return abs(value - CANARY) < 1e-7
     if isinstance(value, (bytes, bytearray)):
@@ -109,8 +110,8 @@ def test_no_object_in_the_process_holds_a_test_label_during_the_fit(
                     found.append(f"{type(one)} in {type(value)}")
 
     _watch(canary, monkeypatch, look)
-    _, (row,) = go("spy=toy/angle", "task.budget.steps=3")
-    assert row["state"] == "done"
+    store, (row,) = go("spy=toy/angle", "task.budget.steps=3")
+    assert row["state"] == "done", store.error(row["key"])
     assert len(looks) == 3
     assert not found
 
