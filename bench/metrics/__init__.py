@@ -56,6 +56,7 @@ class Metric:
     range: tuple[float, float]
     reads: str
     compute: Compute
+    needs: str = ""  # "groups" (the task's `group`) or "known" (classes that are known), besides labels
 
 
 def metric_names(task: Mapping[str, Any]) -> list[str]:

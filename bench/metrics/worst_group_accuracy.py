@@ -28,4 +28,5 @@ METRIC = Metric(
     range=(0.0, 1.0),
     reads="logits",
     compute=compute,
+    needs="groups",
 )

@@ -22,7 +22,7 @@ from bench.metrics import path as metric_path
 from bench.plan.fingerprint import Known
 from bench.plan.run import ENGINE, Run
 from bench.plan.sourcecode import digests
-from bench.problems import extra_fields, problem_of
+from bench.problems import Problem, extra_fields, problem_of
 
 PRECISIONS = ("32", "bf16", "16")
 TWIN_STEPS = 8
@@ -135,7 +135,7 @@ def make_run(
     task = _twin(task) if twin else task
     method = {"name": resolved.method_name, **resolved.method}
     problem = problem_of(task)
-    _check_metrics(task, problem.saves)
+    _check_metrics(task, problem)
     if resolved.backbone is None:
         raise UserError(f"{resolved.task_name} names no backbone; add task.backbone=NAME (`bench list backbones`).")
     if task["selection"] == "val" and not problem.validated():
@@ -239,12 +239,15 @@ def _files(method: Mapping[str, Any], backbone: Mapping[str, Any], homes: Mappin
     return [source_path(ref, homes[slot]) for slot, ref in named if ref and ":" in ref]
 
 
-def _check_metrics(task: Mapping[str, Any], saved: str) -> None:
-    """A metric must read what the problem saves; said now, not after hours of training."""
+def _check_metrics(task: Mapping[str, Any], problem: Problem) -> None:
+    """A metric must read what the problem saves and get what it needs; said now, not after hours of training."""
+    given = {"groups": bool(task.get("group")), "known": problem.known() is not None, "": problem.known() is None}
     for name in [*metric_names(task), *reported_names(task)]:
-        if metric(name).reads != saved:
-            fitting = ", ".join(other for other in names() if metric(other).reads == saved)
-            raise UserError(f"{task['name']}: the metric {name} is not for a {task['problem']} task; {fitting} are.")
+        found = metric(name)
+        if found.reads != problem.saves or not given[found.needs]:
+            every = [metric(other) for other in names()]
+            fitting = ", ".join(one.name for one in every if one.reads == problem.saves and given[one.needs])
+            raise UserError(f"{task['name']}: the metric {name} is not for this {task['problem']} task; {fitting} are.")
 
 
 def code_digests(

@@ -42,7 +42,7 @@ def test_a_check_says_what_is_wrong_with_each_task(cli: Cli, toy: Path) -> None:
     said = cli("check", "toy/angle", "toy/waves", "--json", "--method", "all")
     assert said.code == 1
     wrong, right = said.json
-    assert "the metric f1 is not for a image-regression task" in wrong["error"]
+    assert "the metric f1 is not for this image-regression task" in wrong["error"]
     assert (right["error"], right["metrics"], right["data"]) == ("", 1, "generator")
     assert 0 <= right["score"] <= 1
     assert "1 of 2 tasks in 1 families passed" in cli("check", "toy/angle", "toy/waves", "-m", "all").out

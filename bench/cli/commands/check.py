@@ -52,6 +52,8 @@ def command(patterns: tuple[str, ...], method: str | None, as_json: bool) -> Non
     forbid_network()
     access, catalog, stop = Access.from_environment(offline=True), Catalog.find(), threading.Event()
     names = catalog.tasks() if patterns == ("tasks",) else chosen_tasks(patterns, catalog)
+    for part in (method or "").split("+") if method else ():
+        catalog.method(part)  # a slip of the finger is said before torch is loaded
     found: list[Checked] = []
     with Shown(len(names)) as shown, stops(stop):
         shown.phase("loading torch and lightning")

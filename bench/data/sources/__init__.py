@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.core.errors import UserError
+from bench.core.errors import UserError, first_line
 from bench.core.loading import load
 from bench.data.access import Access
 
@@ -108,7 +108,19 @@ class Through:
                 )
             return found.columns
 
-        made: Mapping[str, Mapping[str, Any]] = load(self.reference, self.home)(columns, **self.params)
+        try:
+            made: Mapping[str, Mapping[str, Any]] = load(self.reference, self.home)(columns, **self.params)
+            lengths = {split: {len(values) for values in each.values()} for split, each in made.items()}
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"source.through, {self.reference}, must give {{split: {{column: values}}}}; it failed with "
+                f"{type(error).__name__}: {first_line(error)}"
+            ) from None
+        for split, found in lengths.items():
+            if len(found) > 1:
+                raise UserError(f"source.through, {self.reference}, gives columns of unequal length for {split!r}.")
         return made
 
     def load(self, split: str) -> Rows:

@@ -44,6 +44,21 @@ def test_the_function_and_its_params_are_part_of_the_identity(tmp_path: Path) ->
     assert made(tmp_path, through=None).identity().fingerprint != one
 
 
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("return 1 / 0", "rows:odd, must give .* ZeroDivisionError"),
+        ("return [1, 2]", "rows:odd, must give .* AttributeError"),
+        ('return {"odd": {"image": [1], "label": [1, 2]}}', "columns of unequal length for 'odd'"),
+    ],
+)
+def test_a_function_that_fails_is_a_sentence(tmp_path: Path, body: str, sentence: str) -> None:
+    opened = made(tmp_path)
+    (tmp_path / "tasks/mine/rows.py").write_text(f"def odd(load, least):\n    {body}\n")
+    with pytest.raises(UserError, match=sentence):
+        opened.load("odd")
+
+
 def test_an_address_and_its_checksums_follow_the_image_size() -> None:
     declared = {
         "url": "https://example.org/cells_{size}.npz",
