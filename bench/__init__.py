@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.api import Records as Records
     from bench.api import run as run
+    from bench.api import sweep as sweep
     from bench.core.errors import UserError as UserError
     from bench.execute.adapters import Adaptation as Adaptation
     from bench.execute.adapters import Adapter as Adapter
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "run": "bench.api",
+    "sweep": "bench.api",
     "Records": "bench.api",
     "UserError": "bench.core.errors",
     "Method": "bench.execute.method",

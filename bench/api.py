@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError
 from bench.data.access import Access
-from bench.plan.grid import again, wanted_data
 from bench.plan.grid import plan as plan_runs
+from bench.plan.grid import wanted_data
 from bench.plan.run import Run
 from bench.store import Store, store_path
 
 if TYPE_CHECKING:
+    from bench.aggregate.tuned import Sealed
     from bench.execute.grid import Outcome
     from bench.execute.progress import Progress
     from bench.tables import Table
@@ -101,6 +102,70 @@ def run(
     return rows_of(opened, runs)
 
 
+def sweep(
+    *arguments: str,
+    trials: int | None = None,
+    seconds: float | None = None,
+    sampler: str = "tpe",
+    sampler_seed: int = 0,
+    pruner: str = "none",
+    seeds: int | Iterable[int] = 1,
+    confirm_seeds: int = 3,
+    storage: str | None = None,
+    store: str | Path | None = None,
+    precision: str = "32",
+    twin: bool = False,
+    folds: Sequence[str] | None = None,
+    offline: bool = False,
+    device: str = "auto",
+    workers: int = 0,
+    threads: int | None = None,
+    micro_batch: int | None = None,
+    log: Sequence[str] = ("csv",),
+) -> Records:
+    """Tune methods on validation alone, on one budget, and give the rows of what was chosen, on fresh seeds.
+
+    Without `confirm_seeds` these are the chosen trials themselves. Raises UserError for a mistake in the request.
+    """
+    from bench.execute.options import Options, check
+    from bench.plan.study import Search, plan_studies
+    from bench.search.sweep import Quiet, fresh_seeds
+    from bench.search.sweep import sweep as carry_out_sweep
+
+    options = Options(device=device, workers=workers, threads=threads, micro_batch=micro_batch, log=tuple(log))
+    check(options)
+    access = Access.from_environment(offline)
+    search, searched = Search(sampler, sampler_seed, pruner, trials, seconds), _seeds(seeds)
+    studies = plan_studies(
+        arguments, search, seeds=searched, precision=precision, twin=twin, folds=folds, access=access
+    )
+    opened, quiet = Store.open(store_path(store)), Quiet()
+    fresh = fresh_seeds(confirm_seeds, searched)
+    swept = carry_out_sweep(studies, opened, access, options, quiet, quiet, storage, fresh)
+    if swept.refused:
+        raise UserError(swept.refused[0])
+    return tuned_rows(opened, list(swept.selections))
+
+
+def tuned_rows(store: Store, names: Sequence[str]) -> Records:
+    """The rows of what these studies chose, with scores."""
+    from bench.aggregate.tuned import honest
+
+    chosen = sealed(store, names)
+    keys = {key for one in chosen for key in (one.selection["key"], *one.confirmed)}
+    rows = [row for row in store.rows() if row["key"] in keys]
+    return Records(row for row in honest(rows, chosen) if row["request"].get("tuned") and row["scores"])
+
+
+def sealed(store: Store, names: Sequence[str] | None = None) -> list[Sealed]:
+    """The searches of a store that have chosen; some of them by name."""
+    from bench.aggregate.tuned import Sealed
+
+    kept = store.studies
+    found = ((name, kept.selection(name)) for name in (kept.names() if names is None else names))
+    return [Sealed(name, kept.spec(name), chosen, kept.confirmed(name)) for name, chosen in found if chosen]
+
+
 def carry_out(
     runs: Sequence[Run],
     store: Store,
@@ -109,42 +174,26 @@ def carry_out(
     progress: Progress | None = None,
     retry: bool = False,
 ) -> Outcome:
-    """Execute the runs that are not done; torch is imported only when there is one."""
+    """Execute the runs that are not done; torch is imported only when there is one.
+
+    A run that a sweep has made as a trial was never joined with the test labels; asked for here, it is.
+    """
     from bench.execute.grid import run_all
     from bench.execute.progress import Silent
+    from bench.execute.rescore import score_missing
 
-    return run_all(runs, store, access, options, progress or Silent(), retry)
+    outcome = run_all(runs, store, access, options, progress or Silent(), retry)
+    score_missing(store, outcome, access)
+    return outcome
 
 
 def rows_of(store: Store, runs: Sequence[Run]) -> Records:
     """The rows of these runs, in their order."""
     keys = {run.key: place for place, run in enumerate(runs)}
     methods = sorted({str(run.request["method"]) for run in runs})
-    rows = [row for row in store.rows(methods=methods) if row["key"] in keys]
+    asked = {run.key: dict(run.request) for run in runs}  # who asked first is not who asks now
+    rows = [{**row, "request": asked[row["key"]]} for row in store.rows(methods=methods) if row["key"] in keys]
     return Records(sorted(rows, key=lambda row: keys[row["key"]]))
-
-
-def rescore(store: Store, key: str, access: Access) -> dict[str, Any]:
-    """Join a record's stored predictions with the test labels again; the event is appended and counted."""
-    from bench.data.prepare import prepare
-    from bench.declarations.catalog import Catalog
-    from bench.problems import problem_of
-    from bench.score import score
-
-    record, folder = store.record(key), store.folder(key)
-    if record is None or folder is None:
-        raise UserError(f"{key[:12]} is {store.state(key)}; only a finished run can be scored.")
-    task, data = record["spec"]["task"], record["data"]["digest"]
-    problem = problem_of(task)
-    parts = [part for part in record["data"]["rows"] if part.startswith(("test", "target-val"))]
-    if not (access.cache / "sealed" / data / "meta.json").exists():
-        run = again(record["request"], Catalog.find(), access)
-        if run.data != data:
-            raise UserError(f"The data of {key[:12]} are not in the cache, and the task's data changed since.")
-        prepare(wanted_data(run), access)
-    event = score(folder, task, data, parts, problem, access)
-    count = store.append_score(key, event)
-    return {**event, "count": count}
 
 
 def pictures(store: Store, run: Run, access: Access, count: int = 8) -> list[Path]:

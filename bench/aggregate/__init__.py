@@ -38,6 +38,7 @@ class Line:
     older: int = 0  # variants of the same name that are not shown
     primary: str = "score"  # the value that is the score
     selection: str = ""  # the rule that chose
+    post_hoc: int = 0  # how many of its scores came after a search had chosen something else
     domains: Mapping[str, float] | None = None  # the mean score of each fold, where the task stands for several
 
     @property
@@ -90,7 +91,8 @@ def names(request: Mapping[str, Any]) -> tuple[str, str]:
     method = [one for one in overrides if not one.startswith("task.")]
     marks = [f"precision={request['precision']}"] if request["precision"] != "32" else []
     twin = ["twin"] if request["twin"] else []
-    return " ".join([request["method"], *method, *marks]), " ".join([request["task"], *task, *twin])
+    tuned = [f"({request['tuned']})"] if request.get("tuned") else []
+    return " ".join([request["method"], *method, *marks, *tuned]), " ".join([request["task"], *task, *twin])
 
 
 def interval(values: Sequence[float]) -> float | None:
@@ -172,6 +174,7 @@ def _line(method: str, task: str, rows: Sequence[Mapping[str, Any]], older: int,
         older=older,
         primary=str((done[0].get("primary") if done else None) or "score"),
         selection=rule,
+        post_hoc=sum(bool(row.get("post_hoc")) for row in done),
         domains=domains if request.get("folds") else None,
     )
 

@@ -14,7 +14,12 @@ Row = Mapping[str, Any]
 
 
 def rules(rows: Sequence[Row]) -> list[str]:
-    """The rules that these rows of one variant can be read under: one of their own, or those applied afterwards."""
+    """The rules that these rows of one variant can be read under: one of their own, or those applied afterwards.
+
+    Runs that a search chose are read under the rule it chose by.
+    """
+    if rows[0].get("rule"):
+        return [str(rows[0]["rule"])]
     if not any(row["request"].get("folds") for row in rows):
         return [next((str(row["selection"]["rule"]) for row in rows if row.get("selection")), "")]
     if not joined(rows, RULES[0]):
@@ -40,7 +45,8 @@ def joined(rows: Sequence[Row], rule: str) -> list[dict[str, Any]]:
         means = {name: fmean(found[name] for found in scores.values()) for name in names}
         domains = {fold: found["score"] for fold, found in scores.items()}
         values = [value(own, fold, rule, folds) for fold in folds]
-        if rule in (PAIRED, "oracle") and any(one is None for one in values):
+        chosen = all(row.get("rule") for row in own.values())  # the rule has looked already
+        if not chosen and rule in (PAIRED, "oracle") and any(one is None for one in values):
             continue  # what the rule looks at is not there
         made.append(
             {

@@ -16,6 +16,7 @@ from bench.core.printable import printable
 
 COMMANDS = {
     "run": "Run methods on tasks; finished runs are not run again.",
+    "sweep": "Tune methods on one budget, on validation alone, and confirm what was chosen.",
     "plan": "Show what a run would do, and its hours, disk and downloads.",
     "list": "List tasks, methods, backbones or suites.",
     "show": "Show a task, method, backbone, suite or record whole.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from bench.core.printable import printable
+from bench.select.trials import Trial, best_of
 
 _QUIET_SECONDS = 15.0  # between lines where there is no terminal to draw on
 
@@ -18,7 +20,7 @@ _QUIET_SECONDS = 15.0  # between lines where there is no terminal to draw on
 class Shown:
     """Draws on a terminal; writes a line now and then elsewhere. Everything goes to the error stream."""
 
-    def __init__(self, runs: int) -> None:
+    def __init__(self, runs: int, what: str = "runs") -> None:
         self._console = Console(file=sys.stderr, highlight=False)
         self._live = self._console.is_terminal
         self._bars = Bars(
@@ -33,7 +35,7 @@ class Shown:
             transient=True,
             disable=not self._live,
         )
-        self._grid = self._bars.add_task("runs", total=runs, note="")
+        self._grid = self._bars.add_task(what, total=runs, note="")
         self._run = self._bars.add_task("", total=None, note="", visible=False)
         self._label, self._steps, self._said, self._begun = "", 0, 0.0, 0.0
 
@@ -74,3 +76,35 @@ class Shown:
         if not self._live and (force or time.monotonic() - self._said > 2):
             print(printable(text), file=sys.stderr, flush=True)
             self._said = time.monotonic()
+
+
+class ShownSweep(Shown):
+    """The same for a sweep: the first bar counts the trials of all studies."""
+
+    def __init__(self, trials: int) -> None:
+        super().__init__(trials, "trials")
+        self._studies: dict[str, int] = {}
+        self._first = time.monotonic()
+        self._there: int | None = None  # trials that had ended before
+
+    def settled(self) -> None:
+        """A run of a trial is over; the study says when the trial is."""
+
+    def study(self, label: str, trials: Sequence[Trial], count: int) -> None:
+        """A study stands so, of `count` trials."""
+        ended = [one for one in trials if one.state != "running"]
+        before = self._studies.get(label)
+        self._studies[label] = len(ended)
+        total = sum(self._studies.values())
+        if self._there is None:
+            self._there = total
+        best = best_of(trials)
+        states = {state: sum(one.state == state for one in ended) for state in ("pruned", "failed")}
+        notes = [f"best {100 * best.value:.1f}"] if best and best.value is not None else []
+        notes += [f"{number} {state}" for state, number in states.items() if number]
+        self._bars.update(self._grid, completed=total, note=f"{printable(label)}: {', '.join(notes)}")
+        if ended and before != len(ended):
+            spent = (time.monotonic() - self._first) / max(1, total - self._there)
+            left = f", about {spent * (count - len(ended)):.0f} s left" if total > self._there else ""
+            said = f"{printable(label)}: {len(ended)} of {count} trials, {', '.join(notes)}{left}"
+            self._line(said, force=True)

@@ -17,6 +17,14 @@ class Interrupted(Exception):
     """A person stopped the work; what was done so far is kept and the same command goes on from it."""
 
 
+class Pruned(Exception):
+    """A search ended this run early: what is known of it promises too little. `steps` were made."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(f"pruned after step {steps}")
+        self.steps = steps
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in one line; its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -128,6 +128,34 @@ _SOURCE = Field(
     ),
 )
 
+
+def _is_search(value: Any) -> str:
+    """A range with low < high, or choices."""
+    if "choices" in value:
+        return ""
+    if "low" not in value or "high" not in value:
+        return "a range {low, high} or {choices: [...]}"
+    if value["low"] >= value["high"]:
+        return "a range whose low is below its high"
+    if value.get("log") and value["low"] <= 0:
+        return "a range whose low is above 0, since it is logarithmic"
+    return "either logarithmic or in steps" if value.get("log") and "step" in value else ""
+
+
+_SEARCH = Field(
+    "mapping",
+    fields={
+        "low": Field("number"),
+        "high": Field("number"),
+        "log": Field("boolean"),
+        "step": Field("number", above=0),
+        "choices": Field("list", item=Field("any")),
+        "when": Field("mapping"),
+    },
+    groups=(OneOf({"low": ("high", "log", "step"), "choices": ()}),),
+    test=_is_search,
+)
+
 TASK = Field(
     "mapping",
     fields={
@@ -168,6 +196,8 @@ TASK = Field(
             groups=(OneOf({"epochs": (), "steps": ()}, required=True),),
         ),
         "selection": Field("text", choices=("val", "last"), default="val"),
+        # What a sweep may vary of the budget itself, alike for every method: budget.batch_size, budget.steps.
+        "search": Field("mapping", values=_SEARCH, meta=True),
         "backbone": Field("text"),
         "twin": Field("mapping"),
     },
@@ -184,33 +214,6 @@ SUITE = Field(
     },
 )
 
-
-def _is_search(value: Any) -> str:
-    """A range with low < high, or choices."""
-    if "choices" in value:
-        return ""
-    if "low" not in value or "high" not in value:
-        return "a range {low, high} or {choices: [...]}"
-    if value["low"] >= value["high"]:
-        return "a range whose low is below its high"
-    if value.get("log") and value["low"] <= 0:
-        return "a range whose low is above 0, since it is logarithmic"
-    return "either logarithmic or in steps" if value.get("log") and "step" in value else ""
-
-
-_SEARCH = Field(
-    "mapping",
-    fields={
-        "low": Field("number"),
-        "high": Field("number"),
-        "log": Field("boolean"),
-        "step": Field("number", above=0),
-        "choices": Field("list", item=Field("any")),
-        "when": Field("mapping"),
-    },
-    groups=(OneOf({"low": ("high", "log", "step"), "choices": ()}),),
-    test=_is_search,
-)
 
 METHOD = Field(
     "mapping",

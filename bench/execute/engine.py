@@ -203,6 +203,7 @@ def _watch(work: Work, steps: int, val: Part | None) -> Watch:
         options.checkpoint_seconds,
         options.stop,
         work.run.seconds,
+        options.report,
     )
 
 
@@ -218,7 +219,7 @@ def _trainer(work: Work, watch: Watch, steps: int, micro: int) -> Trainer:
         max_steps=steps,
         accumulate_grad_batches=micro,
         gradient_clip_val=clip,
-        logger=make_loggers(work.options.log, work.folder / "log", work.run) or False,
+        logger=make_loggers(work.options.log, work.folder / "log", work.run, work.options.group) or False,
         callbacks=[watch],
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -284,9 +285,10 @@ def _record(work: Work, method: Method, watch: Watch, candidates: list[Candidate
     selection.write(work.folder)
     kept = _keep(work.folder, selection, candidates)
     prepared_data(work.run, work.access)  # should a cleaner have emptied the cache meanwhile
-    tests = [part.name for part in work.prepared.tests()]
-    event = score(work.folder, work.task, work.run.data, tests, work.problem, work.access)
-    scores.append(work.folder, event)
+    if work.options.score:
+        tests = [part.name for part in work.prepared.tests()]
+        event = score(work.folder, work.task, work.run.data, tests, work.problem, work.access)
+        scores.append(work.folder, event)
     run = work.run
     provenance = cost.provenance(work.device, dict(run.homes))
     return {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.core.errors import Interrupted, UserError
+from bench.core.errors import Interrupted, Pruned, UserError
 from bench.data.access import Access
 from bench.data.prepare import Reading
 from bench.execute.options import Options
@@ -30,6 +30,7 @@ class Outcome:
     finished: list[str] = field(default_factory=list)  # by this process
     present: list[str] = field(default_factory=list)  # before, or by another process
     failed: dict[str, str] = field(default_factory=dict)  # key -> last line of the traceback
+    pruned: dict[str, int] = field(default_factory=dict)  # key -> steps made, ended by a search; nothing is left
     refused: dict[str, str] = field(default_factory=dict)  # key -> what the person must mend
     interrupted: bool = False
 
@@ -142,6 +143,12 @@ def _attempt(
         except KeyboardInterrupt:
             claim.release()
             raise Interrupted from None
+        except Pruned as end:
+            claim.release()
+            with contextlib.suppress(UserError):
+                store.remove([run.key])
+            outcome.pruned[run.key] = end.steps
+            return True
         except UserError as error:
             _withdraw(run, claim, store)
             outcome.refused[run.key] = str(error)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from bench.plan.run import Run
 
 
-def make_loggers(names: Sequence[str], folder: Path, run: Run) -> list[Logger]:
-    """The loggers of a run, by name; `none` is no logger."""
-    return [made for name in names if (made := _make(name, folder, run)) is not None]
+def make_loggers(names: Sequence[str], folder: Path, run: Run, group: str | None = None) -> list[Logger]:
+    """The loggers of a run, by name; `none` is no logger. `group`: what wandb shows it under."""
+    return [made for name in names if (made := _make(name, folder, run, group)) is not None]
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def closing(loggers: Sequence[Logger]) -> Iterator[None]:
                 logger.experiment.finish()
 
 
-def _make(name: str, folder: Path, run: Run) -> Logger | None:
+def _make(name: str, folder: Path, run: Run, group: str | None) -> Logger | None:
     if name == "csv":
         return CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1)
     if name == "tensorboard":
@@ -39,7 +39,13 @@ def _make(name: str, folder: Path, run: Run) -> Logger | None:
     if name == "wandb":
         folder.mkdir(parents=True, exist_ok=True)
         return WandbLogger(
-            project="bench", name=run.label, id=run.key[:16], save_dir=folder, config=dict(run.spec), resume="allow"
+            project="bench",
+            name=run.label,
+            id=run.key[:16],
+            group=group,
+            save_dir=folder,
+            config=dict(run.spec),
+            resume="allow",
         )
     if name == "none":
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bench.core.errors import UserError, nearest
@@ -24,6 +25,10 @@ class Options:
     checkpoint_seconds: float = 60.0
     debug: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
+    # What a search asks of its trials:
+    score: bool = True  # whether predictions are joined with the test labels once the checkpoint is selected
+    report: Callable[[int, float], bool] | None = None  # told validation's number and score; True ends the run
+    group: str | None = None  # what wandb shows its runs under
 
 
 def check(options: Options) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning import Callback, Trainer
 from numpy.typing import NDArray
 
-from bench.core.errors import Interrupted
+from bench.core.errors import Interrupted, Pruned
 from bench.data.prepare import Part
 from bench.execute.checkpoint import FILE, best_name
 from bench.execute.evaluate import predict_part
@@ -48,10 +48,11 @@ class Watch(Callback):
         checkpoint_seconds: float,
         stop: threading.Event,
         seconds: float | None,
+        report: Callable[[int, float], bool] | None = None,
     ) -> None:
         self._folder, self._steps, self._val, self._task = folder, steps, val, task
         self._precision, self._progress, self._stop = precision, progress, stop
-        self._every, self._seconds = checkpoint_seconds, seconds
+        self._every, self._seconds, self._report = checkpoint_seconds, seconds, report
         self._due = {math.ceil(steps * place / validations) for place in range(1, validations + 1)} if val else set()
         self.history: list[dict[str, float]] = []
         self.best: dict[str, float] | None = None
@@ -79,6 +80,7 @@ class Watch(Callback):
         loss = self._loss(trainer, outputs)
         if self.done in self._due:
             self._validate(trainer, method)
+            self._tell_search()
         self._progress.step(self.done, loss, self.history[-1]["score"] if self.history else None)
         if self._stop.is_set() and self.done < self._steps:
             self.checkpoint(trainer)
@@ -127,6 +129,14 @@ class Watch(Callback):
             assert file is not None
             file.parent.mkdir(exist_ok=True)
             save_file(method.trained_state(), file)
+
+    def _tell_search(self) -> None:
+        """A search may end the run here; not at its last step, when all of it is paid for."""
+        if self._report is None:
+            return
+        hopeless = self._report(len(self.history), self.history[-1]["score"])
+        if hopeless and self.done < self._steps:
+            raise Pruned(self.done)
 
     def _loss(self, trainer: Trainer, outputs: Any) -> float | None:
         """The loss, looked at now and then: looking makes a GPU wait."""

@@ -55,20 +55,20 @@ def plan(
     if precision not in PRECISIONS:
         raise UserError(f"--precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
     grid, overrides = split_arguments(arguments)
-    pairs = _suited(expand(catalog, grid), grid, catalog)
+    pairs = suited(expand(catalog, grid), grid, catalog)
     runs: dict[str, Run] = {}
     known = Known(access)
     for parts, task in pairs:
         resolved = resolve(catalog, parts, task, overrides, extra_fields)
         for replicate in seeds:
-            for fold in _folds(resolved, folds):
+            for fold in folds_of(resolved, folds):
                 run = make_run(resolved, tuple(overrides), replicate, precision, twin, known, fold)
                 runs.setdefault(run.key, run)
     return list(runs.values())
 
 
-def _folds(resolved: Resolved, wanted: Sequence[str] | None) -> list[str] | list[None]:
-    """The folds to be run: those reported and those the selection rule needs, or the ones that are asked for."""
+def folds_of(resolved: Resolved, wanted: Sequence[str] | None, pairs: bool = True) -> list[str] | list[None]:
+    """The folds to be run: those reported and (`pairs`) those the rule needs, or the ones that are asked for."""
     problem = problem_of({"name": resolved.task_name, **resolved.task})
     rule = str(resolved.task["selection"])
     if rule not in problem.selections:
@@ -78,17 +78,18 @@ def _folds(resolved: Resolved, wanted: Sequence[str] | None) -> list[str] | list
         if wanted:
             raise UserError(f"{resolved.task_name} is one run and has no folds; leave out --folds.")
         return [None]
-    every = [*problem.folds(), *problem.extra_folds(rule)]
+    needed = problem.extra_folds(rule) if pairs else []
     if wanted is None:
-        return every
-    possible = [*problem.folds(), *(fold for rule in problem.selections for fold in problem.extra_folds(rule))]
+        return [*problem.folds(), *needed]
+    others = [fold for rule in problem.selections for fold in problem.extra_folds(rule)] if pairs else []
+    possible = [*problem.folds(), *others]
     for fold in wanted:
         if fold not in possible:
             raise UserError(f"{resolved.task_name} has no fold {fold!r}.{nearest(fold, problem.folds())}")
     return list(wanted)
 
 
-def _suited(
+def suited(
     pairs: list[tuple[tuple[str, ...], str]], grid: Sequence[tuple[str, str]], catalog: Catalog
 ) -> list[tuple[tuple[str, ...], str]]:
     """Where a pattern or a suite was asked for, leave out tasks that a method says it does not work on."""

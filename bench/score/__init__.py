@@ -46,6 +46,18 @@ def score(
     return {**event, "values": values[chosen], "candidates": values, "parts": scores}
 
 
+def part_score(
+    folder: Path, candidate: str, task: Mapping[str, Any], data: str, part: str, problem: Problem, access: Access
+) -> float:
+    """The score of one sealed part at one checkpoint, for a rule that may look at it; nothing is recorded.
+
+    Raises UserError when the run's own selection is not written.
+    """
+    read_selection(folder)
+    there = candidate if path(folder, candidate, part).exists() else CANDIDATES[0]
+    return _measured(folder, there, task, data, [part], problem, access)[part]["score"]
+
+
 def _tested(part: str) -> bool:
     return part.partition("-")[0] == "test"
 

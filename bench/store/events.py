@@ -75,17 +75,22 @@ def append(log: Path, number: int, event: dict[str, Any], durable: bool = False)
 
     A `durable` entry is on disk afterwards; any other may be lost in a power cut, with its process.
     """
-    data = (json.dumps(event, sort_keys=True) + "\n").encode()
-    temporary = log / f".{number:06d}.{uuid.uuid4().hex}"
     try:
-        _write(temporary, data, durable)
-        created = _link(temporary, path_of(log, number), data, durable)
+        return create(path_of(log, number), (json.dumps(event, sort_keys=True) + "\n").encode(), durable)
     except FileNotFoundError:
         return False
+
+
+def create(path: Path, data: bytes, durable: bool = False) -> bool:
+    """Make a file that is whole from its first moment; False when it exists: of several makers one succeeds."""
+    temporary = path.parent / f".{path.stem}.{uuid.uuid4().hex}"
+    try:
+        _write(temporary, data, durable)
+        created = _link(temporary, path, data, durable)
     finally:
         temporary.unlink(missing_ok=True)
     if created and durable:
-        _sync_folder(log)
+        _sync_folder(path.parent)
     return created
 
 

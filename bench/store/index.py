@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 LOCK_SECONDS = 3.0
 
-_VERSION = 2
+_VERSION = 3
 _TABLES = """
 CREATE TABLE runs (key TEXT PRIMARY KEY, method TEXT, task TEXT, mortal INTEGER, summary TEXT) WITHOUT ROWID;
 CREATE INDEX mortal ON runs (key) WHERE mortal;

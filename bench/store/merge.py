@@ -34,6 +34,7 @@ def merge(into: Store, other: Store) -> tuple[int, int]:
             copied += 1
         else:
             present += 1
+    into.studies.bring(other.studies)
     return copied, present
 
 

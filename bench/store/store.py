@@ -20,10 +20,11 @@ from bench.store.access import KEY, read_object, reading, writing
 from bench.store.claims import Claim, attempt_folder, standing, take
 from bench.store.index import Index, Row
 from bench.store.journal import Journal
+from bench.store.studies import Studies
 from bench.store.summary import summarise
 
 FORMAT = 1
-_OWN = {"runs", "journal", "format.json", "index.sqlite", "index.sqlite-journal"}
+_OWN = {"runs", "journal", "studies", "format.json", "index.sqlite", "index.sqlite-journal"}
 
 
 class Store:
@@ -105,6 +106,11 @@ class Store:
             return []
         with reading(self.path):
             return sorted(self._index.rows(wanted), key=_order)
+
+    @property
+    def studies(self) -> Studies:
+        """The searches whose trials are among these runs."""
+        return Studies(self.path / "studies")
 
     def rebuild_index(self) -> None:
         """Throw the index away and make it anew from the run folders."""

@@ -16,7 +16,8 @@ def summarise(run: Path) -> dict[str, Any] | None:
 
     `candidates` and `parts` are the scores at every candidate checkpoint, where a rule chooses among finished runs.
     `variant` is what replicates and folds of one method on one task have in common; `scores` are the values
-    of the latest score event, None until there is one; `error` is the last line of a failure.
+    of the latest score event, None until there is one, `post_hoc` where it is one of a search's trials that was not
+    chosen; `error` is the last line of a failure.
     """
     written = _json(run / "spec.json")
     if "spec" not in written:
@@ -35,6 +36,7 @@ def summarise(run: Path) -> dict[str, Any] | None:
         "scores": None,
         "scored": 0,
         "primary": None,
+        "post_hoc": False,
         "candidates": None,
         "parts": None,
         "cost": None,
@@ -48,6 +50,7 @@ def summarise(run: Path) -> dict[str, Any] | None:
         record, score = _json(folder / "record.json"), scores.latest(folder)
         row.update({name: record.get(name) for name in ("cost", "selection", "provisional")})
         row.update(scores=score.get("values"), scored=score.get("count", 0))
+        row["post_hoc"] = bool(score.get("post_hoc"))
         row.update({name: score.get(name) for name in ("primary", "candidates", "parts")})
     return row
 

@@ -113,6 +113,7 @@ def results(lines: Sequence[Line], title: str = "") -> Table:
             "cost": dict(line.cost),
             "states": dict(line.states),
             "provisional": list(line.provisional),
+            "post_hoc": line.post_hoc,
         }
         for line in lines
     ]
@@ -161,7 +162,8 @@ def _parts(line: Line) -> list[str]:
 
 def _remarks(line: Line) -> list[str]:
     older = [f"{line.older} older (--all)"] if line.older else []
-    return [*_states(line.states), *(["provisional"] if line.provisional else []), *older]
+    late = [f"{line.post_hoc} post hoc"] if line.post_hoc else []
+    return [*_states(line.states), *late, *(["provisional"] if line.provisional else []), *older]
 
 
 def _states(states: Mapping[str, int]) -> list[str]:
@@ -175,6 +177,8 @@ def _notes(lines: Sequence[Line]) -> list[str]:
         notes.append("A task of several domains: the mean over held-out domains, and the worst of them.")
     if any(line.half for line in lines):
         notes.append("± is the half width of a 95 % t interval over seeds (new seeds, same test rows).")
+    if any(line.post_hoc for line in lines):
+        notes.append("post hoc: a search's trial that was not chosen, scored afterwards; no result of the method.")
     reasons = sorted({reason for line in lines for reason in line.provisional})
     if reasons:
         notes.append(f"provisional: {'; '.join(reasons)}.")

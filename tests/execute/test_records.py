@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.api import rescore
 from bench.core.files import read_json
 from bench.data.access import Access
 from bench.execute.engine import build, prepared_data, restore, work_backbone
 from bench.execute.evaluate import predict_part
+from bench.execute.rescore import rescore
 from bench.plan.grid import plan
 from bench.predictions import load, parts
 from bench.problems import problem_of

@@ -9,22 +9,22 @@ from bench.cli.output import emit, json_option, offline_option, store_option
 EPILOG = """\b
 Examples:
   bench score 3f9a02     one run, by the first digits of its key
-  bench score --all      every finished run of the store
+  bench score --all      every run of the store that was scored
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("keys", nargs=-1, metavar="[KEYS...]")
-@click.option("--all", "everything", is_flag=True, help="Every finished run of the store.")
+@click.option("--all", "everything", is_flag=True, help="Every run of the store that was scored.")
 @offline_option
 @store_option
 @json_option
 def command(keys: tuple[str, ...], everything: bool, offline: bool, store: str | None, as_json: bool) -> None:
     """Score finished runs again from their stored predictions; each scoring is appended to the record and counted."""
-    from bench.api import rescore
     from bench.cli.commands.run import forbid_network
     from bench.core.errors import UserError
     from bench.data.access import Access
+    from bench.execute.rescore import rescore
     from bench.store import Store, store_path
     from bench.tables import Table
 
@@ -33,11 +33,11 @@ def command(keys: tuple[str, ...], everything: bool, offline: bool, store: str |
     opened, access = Store(store_path(store)), Access.from_environment(offline)
     if access.offline:
         forbid_network()
-    known = {row["key"]: row["scores"] or {} for row in opened.rows() if row["state"] == "done"}
-    wanted = list(known) if everything else [opened.find(key) for key in keys]
+    known = {row["key"]: row["scores"] for row in opened.rows() if row["state"] == "done"}
+    wanted = [key for key, scores in known.items() if scores] if everything else [opened.find(key) for key in keys]
     rows, raw = [], []
     for key in wanted:
-        before = known.get(key, {})
+        before = known.get(key) or {}
         event = rescore(opened, key, access)
         for name, value in event["values"].items():
             same = "" if name not in before else "same" if before[name] == value else f"was {before[name]:.6f}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from bench.cli.output import emit, json_option, store_option
@@ -21,7 +23,6 @@ Examples:
 @json_option
 def command(patterns: tuple[str, ...], store: str | None, as_json: bool) -> None:
     """Show how many runs are done, running, queued, stale (their process died) and failed."""
-    from bench.aggregate import names
     from bench.cli.choose import choose
     from bench.store import Store, store_path
     from bench.tables import Table
@@ -30,7 +31,7 @@ def command(patterns: tuple[str, ...], store: str | None, as_json: bool) -> None
     counts: dict[tuple[str, str], dict[str, int]] = {}
     failures = []
     for row in choose(Store(path), patterns).rows:
-        method, task = names(row["request"])
+        method, task = _names(row["request"])
         line = counts.setdefault((task, method), dict.fromkeys(STATES, 0))
         line[row["state"]] += 1
         if row["state"] == "failed":
@@ -44,3 +45,14 @@ def command(patterns: tuple[str, ...], store: str | None, as_json: bool) -> None
     total = {state: sum(line[state] for line in counts.values()) for state in STATES}
     notes = [f"{path}: " + (", ".join(f"{number} {state}" for state, number in total.items() if number) or "no runs")]
     emit(Table(["task", "method", *STATES], rows, raw, "", [*notes, *failures]), as_json)
+
+
+def _names(request: Any) -> tuple[str, str]:
+    """Method and task; the many trials of a search are one line."""
+    from bench.aggregate import names
+
+    if not request.get("study"):
+        return names(request)
+    typed = [one for one in request["overrides"] if one.startswith("task.")]
+    method, task = names({**request, "overrides": typed})
+    return f"{method} (of a search)", task

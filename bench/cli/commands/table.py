@@ -23,14 +23,17 @@ Examples:
 def command(patterns: tuple[str, ...], methods: str | None, everything: bool, store: str | None, as_json: bool) -> None:
     """Show results: mean over seeds, its 95 % interval from two seeds on, and what it cost."""
     from bench.aggregate import lines
+    from bench.aggregate.tuned import honest
+    from bench.api import sealed
     from bench.cli.choose import choose
     from bench.store import Store, store_path
     from bench.tables import results, suites
 
     opened = Store(store_path(store))
     chosen = choose(opened, patterns, methods)
-    made = lines(chosen.rows, everything)
-    newest = lines(chosen.rows)  # a suite has one value, whatever else is shown
+    rows = honest(chosen.rows, sealed(opened))
+    made = lines(rows, everything)
+    newest = lines(rows)  # a suite has one value, whatever else is shown
     tables = [results(made), *(suites(name, members, newest) for name, members in chosen.suites.items())]
     if as_json:
         emit_json([row for table in tables for row in table.raw])

@@ -1,0 +1,74 @@
+"""Joining stored predictions with the test labels after a run is done: again, or for a search's trials at last.
+
+A trial of a search is published without a score. Its test labels stay closed until the search has chosen; from then on
+the winner's score is a result like any other, and every other trial's is post hoc: marked so, and read by no rule.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.core.errors import UserError
+from bench.data.access import Access
+from bench.store import Store
+from bench.store.scores import latest
+
+if TYPE_CHECKING:
+    from bench.execute.grid import Outcome
+
+
+def rescore(store: Store, key: str, access: Access) -> dict[str, Any]:
+    """Score a finished run from its predictions; the event is appended and counted.
+
+    UserError for a run that is not done, and for a trial of a search that has not chosen yet.
+    """
+    from bench.data.prepare import prepare
+    from bench.declarations.catalog import Catalog
+    from bench.plan.grid import again, wanted_data
+    from bench.problems import problem_of
+    from bench.score import score
+
+    record, folder = store.record(key), store.folder(key)
+    if record is None or folder is None:
+        raise UserError(f"{key[:12]} is {store.state(key)}; only a finished run can be scored.")
+    mark = {"post_hoc": True} if post_hoc(store, key, record["request"]) else {}
+    task, data = record["spec"]["task"], record["data"]["digest"]
+    problem = problem_of(task)
+    parts = [part for part in record["data"]["rows"] if part.startswith(("test", "target-val"))]
+    if not (access.cache / "sealed" / data / "meta.json").exists():
+        run = again(record["request"], Catalog.find(), access)
+        if run.data != data:
+            raise UserError(f"The data of {key[:12]} are not in the cache, and the task's data changed since.")
+        prepare(wanted_data(run), access)
+    event = {**score(folder, task, data, parts, problem, access), **mark}
+    count = store.append_score(key, event)
+    return {**event, "count": count}
+
+
+def scored(store: Store, key: str) -> bool:
+    """Whether a run's predictions were ever joined with the test labels."""
+    folder = store.folder(key)
+    return folder is not None and bool(latest(folder))
+
+
+def score_missing(store: Store, outcome: Outcome, access: Access) -> None:
+    """Score the runs of a plan that were there without a score."""
+    for key in list(outcome.present):
+        if not scored(store, key):
+            try:
+                rescore(store, key, access)
+            except UserError as error:
+                outcome.refused[key] = str(error)
+
+
+def post_hoc(store: Store, key: str, request: Any) -> bool:
+    """Whether a test score of this run comes after a search has chosen another; UserError while it has not chosen."""
+    name = request.get("study")
+    if not name:
+        return False
+    selection = store.studies.selection(name)
+    if selection is None:
+        raise UserError(
+            f"{key[:12]} is a trial of {name}, which has not chosen yet; its test labels stay closed until then."
+        )
+    return key != selection["key"] and key not in store.studies.confirmed(name)
