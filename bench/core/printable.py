@@ -12,9 +12,12 @@ def printable(text: object, newlines: bool = False) -> str:
 
     With `newlines`, line ends and tabs are kept (tracebacks).
     """
+    text = str(text)
+    if text.isprintable():  # which hides nothing: most of what is shown
+        return text
     return "".join(
         mark
         if unicodedata.category(mark) not in _HIDDEN or (newlines and mark in "\n\t")
         else mark.encode("unicode_escape").decode()
-        for mark in str(text)
+        for mark in text
     )

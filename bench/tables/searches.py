@@ -61,9 +61,7 @@ def curves(lines: Sequence[SearchLine], points: Mapping[str, Sequence[Point]]) -
         "where the best would lie in 95 % of orders (bootstrap over the order of trials).",
     ]
     if any("random" not in line.search for line in lines):
-        notes.append(
-            "A sampler that learns makes later trials better: for it the curve is a description, no forecast."
-        )
+        notes.append("A sampler that learns makes later trials better: for it the curve is a description, no forecast.")
     return Table(["task", "method", *(str(step) for step in shown)], rows, raw, "Budget curve", notes)
 
 

@@ -1,0 +1,128 @@
+"""A board's records: JSON lines, small and diffable.
+
+What many records share (a task, a backbone, the versions of libraries) stands once, as a `part` named by its digest;
+a record says `{"$part": NAME}` in its place. Lines are sorted, so that a new record is one new line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.core.canonical import canonical, digest
+from bench.core.errors import UserError
+from bench.core.files import write_atomic
+
+SCHEMA = 1
+PART = "$part"
+
+# Where records share: the dotted places whose values become parts.
+_SHARED = (
+    *("spec.method", "spec.task", "spec.backbone", "spec.code", "spec.data", "spec.weights", "spec.libraries"),
+    *("provenance", "tuned"),
+)
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A file of records: the records, and the name of the file that holds their evidence."""
+
+    records: list[Record]
+    evidence: str | None = None
+
+
+def write_records(path: Path, records: Iterable[Mapping[str, Any]], evidence: str | None = None) -> None:
+    """Write records, and the parts that they share, in their one order."""
+    parts: dict[str, Any] = {}
+    lines = [canonical(_folded(dict(record), parts)) for record in sorted(records, key=order)]
+    head = canonical({"schema": SCHEMA, "evidence": evidence})
+    named = [canonical({"part": name, "value": value}) for name, value in sorted(parts.items())]
+    write_atomic(path, "\n".join([head, *named, *lines]) + "\n")
+
+
+def read_records(path: Path) -> Kept:
+    """What `write_records` wrote, with its parts in place; UserError for a file that is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    parts: dict[str, Any] = {}
+    records: list[Record] = []
+    evidence = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise UserError(f"{path}, line {number}: expected a JSON object.")
+        if number == 1:
+            if value.get("schema") != SCHEMA:
+                raise UserError(f"{path}: schema is {value.get('schema')!r}; {SCHEMA} is the one known here.")
+            evidence = value.get("evidence")
+            if evidence is not None and not (isinstance(evidence, str) and is_file_name(evidence)):
+                raise UserError(f"{path}: evidence is {evidence!r}; expected the name of a file beside it.")
+        elif "part" in value:
+            if digest(value.get("value"))[:12] != value["part"]:
+                raise UserError(f"{path}, line {number}: the part {value['part']!r} is not what its name says.")
+            parts[value["part"]] = value["value"]
+        else:
+            records.append(_unfolded(value, parts, f"{path}, line {number}"))
+    return Kept(records, evidence)
+
+
+def is_file_name(text: str) -> bool:
+    """Whether `text` names a file beside another, and leads nowhere else."""
+    return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text) is not None
+
+
+def order(record: Mapping[str, Any]) -> tuple[str, str, str, int, str]:
+    """Records stand by task, method, fold, replicate, key."""
+    fold = "" if record["fold"] is None else str(record["fold"])
+    return str(record["task"]), str(record["method"]), fold, int(record["replicate"]), str(record["key"])
+
+
+def _folded(record: Record, parts: dict[str, Any]) -> Record:
+    made = json.loads(canonical(record))
+    for dotted in _SHARED:
+        *above, last = dotted.split(".")
+        where = made
+        for name in above:
+            where = where.get(name) or {}
+        if where.get(last):
+            name = digest(where[last])[:12]
+            parts[name] = where[last]
+            where[last] = {PART: name}
+    folded: Record = made
+    return folded
+
+
+def _unfolded(record: Record, parts: Mapping[str, Any], place: str) -> Record:
+    for dotted in _SHARED:
+        *above, last = dotted.split(".")
+        where: Any = record
+        for name in above:
+            where = where.get(name) if isinstance(where, dict) else None
+        if isinstance(where, dict) and isinstance(where.get(last), dict) and PART in where[last]:
+            name = where[last][PART]
+            if name not in parts:
+                raise UserError(f"{place}: the part {name!r} is missing.")
+            where[last] = parts[name]
+    for needed, kinds in _NEEDED.items():
+        if not isinstance(record.get(needed), kinds):
+            raise UserError(f"{place}: a record needs {needed}.")
+    return record
+
+
+_NEEDED: Mapping[str, Any] = {"key": str, "method": str, "task": str, "replicate": int, "state": str}
+
+
+def only(records: Sequence[Record], **wanted: Any) -> list[Record]:
+    """The records whose fields are these."""
+    return [one for one in records if all(one.get(name) == value for name, value in wanted.items())]
