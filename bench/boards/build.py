@@ -6,7 +6,6 @@ records is built again in the time it takes to read them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -17,18 +16,17 @@ from bench.aggregate import Line, lines, names
 from bench.boards.declare import Board
 from bench.boards.detail import costs, method_entries, notes, record_entries, task_entries
 from bench.boards.measures import LEVEL
+from bench.boards.memory import remembered
 from bench.boards.overall import critical_difference, overall
-from bench.boards.records import Record
-from bench.core.canonical import digest
+from bench.boards.records import Record, unhurried
 from bench.core.errors import UserError, nearest
-from bench.core.files import write_atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Evidence = Mapping[str, NDArray[Any]]
 
-VERSION = 1  # raise when a statistic changes
+MOST_RECORDS = 20_000  # that the page lists one by one; of more it would be too large to open on a phone
 RULE_TITLES = {
     "val": "validation",
     "last": "last step",
@@ -55,12 +53,20 @@ class Group:
 
 def build(board: Board, records: Sequence[Record], evidence: Evidence, cache: Path | None = None) -> dict[str, Any]:
     """The whole board as plain values: what every table and the page are drawn from."""
-    records = named(records)
+    with unhurried():
+        return _build(board, named(records), evidence, cache)
+
+
+def _build(board: Board, records: Sequence[Record], evidence: Evidence, cache: Path | None) -> dict[str, Any]:
     groups = groups_of(records)
     measured = [_measured(board, group, evidence, cache) for group in groups]
     tasks = task_entries(board, records)
     primary = {entry["name"]: entry["primary"] for entry in tasks}
-    cells = [cell for group, found in zip(groups, measured, strict=True) for cell in _cells(group, found, primary)]
+    cells = [
+        cell
+        for group, found in zip(groups, measured, strict=True)
+        for cell in _cells(group, found, primary, len(records) <= MOST_RECORDS)
+    ]
     cells += _reported(board, groups, primary)
     rules = list(dict.fromkeys(group.rule for group in groups)) or ["val"]
     methods = list(dict.fromkeys([line.method for group in groups for line in group.lines] + _names(board)))
@@ -76,11 +82,11 @@ def build(board: Board, records: Sequence[Record], evidence: Evidence, cache: Pa
         "tasks": tasks,
         "methods": method_entries(methods, records),
         "cells": cells,
-        "records": record_entries(records),
+        "records": record_entries(records) if len(records) <= MOST_RECORDS else [],
         "notes": notes(board, records, cells),
     }
     found = [(group, one) for group, one in zip(groups, measured, strict=True) if one is not None]
-    made["overall"] = overall(board, made, found)
+    made["overall"] = overall(board, made, found, cache)
     made["critical_difference"], made["win_rates"] = critical_difference(board, made)
     return made
 
@@ -122,7 +128,7 @@ def _row(record: Record) -> dict[str, Any]:
     """A record in the form in which `aggregate` reads rows."""
     return {
         **record,
-        "variant": digest([record["method"], record["task"]]),
+        "variant": f"{record['method']} = {record['task']}",
         "scores": record.get("scores"),
         "cost": record.get("cost"),
         "rule": record["rule"] if record.get("tuned") else None,
@@ -137,19 +143,11 @@ def _measured(board: Board, group: Group, evidence: Evidence, cache: Path | None
     basis = [[line.method, _basis(line, group)] for line in group.lines if line.mean]
     if not basis:
         return None
-    name = digest([VERSION, board.body["interval"], group.task, group.rule, basis])
-    file = cache / "statistics" / f"{name}.json" if cache is not None else None
-    if file is not None and file.exists():
-        try:
-            found: dict[str, Any] = json.loads(file.read_text())
-            return found
-        except (OSError, ValueError):
-            pass
-    made = measure(board.body["interval"], group, evidence)
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, json.dumps(made, sort_keys=True))
-    return made
+    interval = str(board.body["interval"])
+    found: dict[str, Any] = remembered(
+        cache, [interval, group.task, group.rule, basis], lambda: measure(interval, group, evidence)
+    )
+    return found
 
 
 def _basis(line: Line, group: Group) -> list[Any]:
@@ -160,7 +158,9 @@ def _basis(line: Line, group: Group) -> list[Any]:
     ]
 
 
-def _cells(group: Group, measured: Mapping[str, Any] | None, primary: Mapping[str, str]) -> list[dict[str, Any]]:
+def _cells(
+    group: Group, measured: Mapping[str, Any] | None, primary: Mapping[str, str], detailed: bool
+) -> list[dict[str, Any]]:
     """One cell per method and metric; ties and ranks belong to the task's own score."""
     found = []
     for line in group.lines:
@@ -171,7 +171,7 @@ def _cells(group: Group, measured: Mapping[str, Any] | None, primary: Mapping[st
             "rule": group.rule,
             "seeds": line.replicates,
             "cost": costs(line),
-            "keys": [one["key"] for one in of_method],
+            "keys": [one["key"] for one in of_method] if detailed else [],
             "marks": _marks(line, of_method),
         }
         if not line.mean or measured is None:

@@ -184,23 +184,22 @@ def win_rates(scores: Array) -> Array:
 def elo(rates: Array, tasks: int) -> Array:
     """Bradley-Terry strengths on Elo's scale, mean 1500 (Bradley, Terry. 1952; MM: Hunter. 2004).
 
-    Half a win and half a loss are added to every pair, so that a method that wins everything has a finite strength.
+    `rates` is (..., methods, methods). Half a win and half a loss are added to every pair, so that a method that wins
+    everything has a finite strength.
     """
     import numpy as np
 
-    count = len(rates)
-    wins = rates * tasks + 0.5
-    np.fill_diagonal(wins, 0.0)
-    played = wins + wins.T
-    strength = np.ones(count)
+    count = rates.shape[-1]
+    wins = (rates * tasks + 0.5) * (1 - np.eye(count))
+    won, played = wins.sum(axis=-1), wins + np.swapaxes(wins, -1, -2)
+    strength = np.ones(rates.shape[:-1])
     for _ in range(2000):
-        pairs = played / (strength[:, None] + strength[None, :])
-        made = wins.sum(axis=1) / pairs.sum(axis=1)
-        made /= np.exp(np.log(made).mean())
-        if np.abs(np.log(made / strength)).max() < 1e-10:
-            strength = made
-            break
+        made = won / (played / (strength[..., :, None] + strength[..., None, :])).sum(axis=-1)
+        made /= np.exp(np.log(made).mean(axis=-1, keepdims=True))
+        moved = np.abs(np.log(made / strength)).max()
         strength = made
+        if moved < 1e-9:
+            break
     found: Array = 1500 + 400 * np.log10(strength)
     return found
 
@@ -210,11 +209,12 @@ def elo_intervals(scores: Array, draws: int = 200) -> Array:
     import numpy as np
 
     tasks = len(scores)
-    drawn = np.random.default_rng(0)
-    samples = [scores[drawn.integers(0, tasks, tasks)] for _ in range(draws if tasks > 1 else 0)]
-    made = [elo(win_rates(one), tasks) for one in samples]
     centre = elo(win_rates(scores), tasks)
-    low, high = np.quantile(made, [0.025, 0.975], axis=0) if made else (centre, centre)
+    low = high = centre
+    if tasks > 1:
+        drawn = np.random.default_rng(0)
+        samples = np.stack([win_rates(scores[drawn.integers(0, tasks, tasks)]) for _ in range(draws)])
+        low, high = np.quantile(elo(samples, tasks), [0.025, 0.975], axis=0)
     found: Array = np.stack([centre, low, high], axis=1)
     return found
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.boards.declare import Board
 from bench.boards.measures import elo_intervals, friedman, letters, over_tasks, ranks, significant, win_rates
+from bench.boards.memory import remembered
 from bench.boards.statistics import pairs_of
 
 if TYPE_CHECKING:
@@ -15,7 +18,9 @@ if TYPE_CHECKING:
 Built = Mapping[str, Any]
 
 
-def overall(board: Board, made: Built, found: Sequence[tuple[Any, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+def overall(
+    board: Board, made: Built, found: Sequence[tuple[Any, Mapping[str, Any]]], cache: Path | None = None
+) -> list[dict[str, Any]]:
     """One entry per method, rule and normalisation. A method that lacks a task follows the board's `missing` rule."""
     entries = []
     for rule in (one["name"] for one in made["rules"]):
@@ -29,7 +34,8 @@ def overall(board: Board, made: Built, found: Sequence[tuple[Any, Mapping[str, A
         marks = letters([float(one) for one in pairs.means], better) if pairs is not None and better is not None else []
         places = ranks(better) if better is not None else []
         average, _, _ = friedman(table)
-        strengths = elo_intervals(table) if len(methods) > 1 else None
+        basis = ["elo", table.tolist()]
+        strengths = remembered(cache, basis, partial(_strengths, table))
         for kind in (one["name"] for one in made["normalisations"]):
             values = _normalised(kind, table, methods, board)
             for place, name in enumerate(methods):
@@ -48,10 +54,15 @@ def overall(board: Board, made: Built, found: Sequence[tuple[Any, Mapping[str, A
                         "average_rank": float(average[place]),
                         "group": marks[at] if at is not None else "",
                         "tasks": sum(name in measured[task]["methods"] for task in tasks),
-                        "elo": None if strengths is None else [float(value) for value in strengths[place]],
+                        "elo": strengths[place] if len(methods) > 1 else None,
                     }
                 )
     return entries
+
+
+def _strengths(table: NDArray[Any]) -> list[list[float]]:
+    found: list[list[float]] = elo_intervals(table).tolist()
+    return found
 
 
 def critical_difference(board: Board, made: Built) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -6,9 +6,11 @@ a record says `{"$part": NAME}` in its place. Lines are sorted, so that a new re
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ _SHARED = (
     *("spec.method", "spec.task", "spec.backbone", "spec.code", "spec.data", "spec.weights", "spec.libraries"),
     *("provenance", "tuned"),
 )
+_PLACES = [(above, last) for above, _, last in (place.rpartition(".") for place in _SHARED)]
 
 Record = dict[str, Any]
 
@@ -46,12 +49,29 @@ def write_records(path: Path, records: Iterable[Mapping[str, Any]], evidence: st
     write_atomic(path, "\n".join([head, *named, *lines]) + "\n")
 
 
+@contextlib.contextmanager
+def unhurried() -> Iterator[None]:
+    """Leave the garbage collector alone while many small objects are made that all stay."""
+    there = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if there:
+            gc.enable()
+
+
 def read_records(path: Path) -> Kept:
     """What `write_records` wrote, with its parts in place; UserError for a file that is none."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    with unhurried():
+        return _read(text, path)
+
+
+def _read(text: str, path: Path) -> Kept:
     parts: dict[str, Any] = {}
     records: list[Record] = []
     evidence = None
@@ -89,31 +109,24 @@ def order(record: Mapping[str, Any]) -> tuple[str, str, str, int, str]:
 
 
 def _folded(record: Record, parts: dict[str, Any]) -> Record:
-    made = json.loads(canonical(record))
-    for dotted in _SHARED:
-        *above, last = dotted.split(".")
-        where = made
-        for name in above:
-            where = where.get(name) or {}
+    made: Record = json.loads(canonical(record))
+    for above, last in _PLACES:
+        where = made if not above else made.get(above) or {}
         if where.get(last):
             name = digest(where[last])[:12]
             parts[name] = where[last]
             where[last] = {PART: name}
-    folded: Record = made
-    return folded
+    return made
 
 
 def _unfolded(record: Record, parts: Mapping[str, Any], place: str) -> Record:
-    for dotted in _SHARED:
-        *above, last = dotted.split(".")
-        where: Any = record
-        for name in above:
-            where = where.get(name) if isinstance(where, dict) else None
-        if isinstance(where, dict) and isinstance(where.get(last), dict) and PART in where[last]:
-            name = where[last][PART]
-            if name not in parts:
-                raise UserError(f"{place}: the part {name!r} is missing.")
-            where[last] = parts[name]
+    for above, last in _PLACES:
+        where = record if not above else record.get(above)
+        folded = where.get(last) if isinstance(where, dict) else None
+        if isinstance(where, dict) and isinstance(folded, dict) and PART in folded:
+            if folded[PART] not in parts:
+                raise UserError(f"{place}: the part {folded[PART]!r} is missing.")
+            where[last] = parts[folded[PART]]
     for needed, kinds in _NEEDED.items():
         if not isinstance(record.get(needed), kinds):
             raise UserError(f"{place}: a record needs {needed}.")

@@ -29,7 +29,7 @@ from bench.store import Store
 
 _FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 _NOT_RUN = re.compile(r"<!-- not run: (?P<reason>[^>]+?) -->\s*\Z")
-_FILE = re.compile(r"\A# (?P<path>(?:tasks|methods|notes)/[\w./-]+\.(?:py|yaml))\n")
+_FILE = re.compile(r"\A# (?P<path>(?:tasks|methods|leaderboards|notes)/[\w./-]+\.(?:py|yaml))\n")
 _RULE = re.compile(r"^[\s─-]*$\n?", re.MULTILINE)
 _PROGRESS = re.compile(r"^(?!bench:|failed:).* (\.\.\.|\d+ steps)\n", re.MULTILINE)
 _LOOSE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
