@@ -20,6 +20,7 @@ COSTS = (
     "peak_bytes",
 )
 MOST_RECORDS_NOTED = 5
+IMPORTED = "imported"  # the standing of predictions made elsewhere
 
 
 def costs(line: Line) -> dict[str, float]:
@@ -82,7 +83,11 @@ def record_entries(records: Sequence[Record]) -> list[dict[str, Any]]:
             continue
         provenance = one["provenance"]
         source = (provenance.get("source") or [{}])[0]
-        hardware = [provenance.get("processor"), f"{provenance.get('cores')} cores", provenance.get("device")]
+        hardware = [
+            provenance.get("processor"),
+            f"{provenance['cores']} cores" if provenance.get("cores") else None,
+            provenance.get("device"),
+        ]
         marks = ["provisional"] if one["provisional"] else []
         marks += ["stale"] if one.get("stale") else []
         marks += [str(one["standing"])] if one.get("standing") else []
@@ -98,7 +103,7 @@ def record_entries(records: Sequence[Record]) -> list[dict[str, Any]]:
                 "parameters": dict(_split(text) for text in one["typed"]),
                 "versions": provenance.get("versions") or {},
                 "hardware": ", ".join(str(word) for word in hardware if word),
-                "command": command(one),
+                "command": command(one) if one.get("standing") != IMPORTED else "",
                 "commit": source.get("commit"),
                 "marks": marks,
             }

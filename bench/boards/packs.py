@@ -81,20 +81,27 @@ def check(path: Path, access: Access) -> list[Received]:
 
 def join(received: list[Received], board: Board) -> int:
     """Add checked records to a board's; how many. UserError where a board has another record of the same cell."""
-    records, evidence = load(board)
-    there = {_cell(one): one for one in records if one["state"] == "done"}
-    keys = {one["key"] for one in records}
-    added = [one for one in received if one.record["key"] not in keys]
-    arrays: dict[str, NDArray[Any]] = dict(evidence)
-    for one in added:
-        if _cell(one.record) in there:
-            method, task = one.record["method"], one.record["task"]
-            raise UserError(f"{board.name} has another record of {method} on {task}; rename the method that joins it.")
+    records: list[Record] = []
+    arrays: dict[str, NDArray[Any]] = {}
+    for one in received:
         named = {part: digest_of(values) for part, values in one.items.items()}
         arrays |= {named[part]: values for part, values in one.items.items()}
         records.append({**one.record, "standing": one.standing, "evidence": named})
-    write(board, records, arrays)
-    return len(added)
+    return add(board, records, arrays)
+
+
+def add(board: Board, made: list[Record], arrays: dict[str, NDArray[Any]]) -> int:
+    """Write records into a board's, those that are there already left out; how many were new."""
+    records, evidence = load(board)
+    keys = {one["key"] for one in records}
+    there = {_cell(one) for one in records if one["state"] == "done"}
+    new = [one for one in made if one["key"] not in keys]
+    for one in new:
+        if _cell(one) in there:
+            said = f"{one['method']} on {one['task']}, seed {one['replicate']}"
+            raise UserError(f"{board.name} has another record of {said}; rename the method that joins it.")
+    write(board, [*records, *new], evidence | arrays)
+    return len(new)
 
 
 def _received(record: Record, evidence: dict[str, Any], folder: Path, access: Access) -> Received:

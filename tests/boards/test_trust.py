@@ -157,3 +157,40 @@ def test_citations(board: Path, made: Publish) -> None:
     first, *_ = citations(read_board(board))
     assert first.startswith("Toy methods. Leaderboard toys, 18 records (sha256 ")
     assert declared.name == "toys"
+
+
+def test_predictions_made_elsewhere(board: Path, made: Publish, tmp_path: Path, access: Access) -> None:
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
+
+    from bench.boards.imports import imported
+    from bench.boards.packs import add
+
+    board.write_text(board.read_text().replace("overrides: [task.budget.epochs=1, task.budget.validations=1]", ""))
+    declared, _ = made(board)
+    records, _ = load(declared)
+    ours = next(one for one in records if one["method"] == "all" and one["task"] == "toy/waves")
+    folder = Store(tmp_path / "store").folder(ours["key"])
+    assert folder is not None
+    found = load_file(folder / "predictions" / f"{ours['selection']['candidate']}.test.safetensors")
+    shuffled = np.random.default_rng(0).permutation(len(found["ids"]))
+    save_file(
+        {name: np.ascontiguousarray(values[shuffled]) for name, values in found.items()}, tmp_path / "x.safetensors"
+    )
+    record, evidence = imported(tmp_path / "x.safetensors", "theirs", "toy/waves", 0, None, access)
+    assert record["scores"] == ours["scores"]
+    assert record["evidence"] == ours["evidence"], "the same rows, in the same order"
+    assert add(declared, [record], evidence) == 1
+    declared, published = made(board)
+    built = build(declared, *load(declared))
+    (cell,) = [one for one in built["cells"] if one["method"] == "theirs"]
+    assert cell["marks"] == ["imported"]
+    assert cell["mean"] == pytest.approx(ours["scores"]["accuracy"])
+    assert published.stale == 0
+    assert all(one.sound for one in verify(declared.beside("records.jsonl"), None, access))
+    save_file({**found, "ids": found["ids"] + 1}, tmp_path / "y.safetensors")
+    with pytest.raises(UserError, match="not of the 96 test rows"):
+        imported(tmp_path / "y.safetensors", "theirs", "toy/waves", 1, None, access)
+    save_file({"ids": found["ids"]}, tmp_path / "z.safetensors")
+    with pytest.raises(UserError, match="needs ids and logits"):
+        imported(tmp_path / "z.safetensors", "theirs", "toy/waves", 1, None, access)

@@ -28,6 +28,8 @@ Examples:
 @click.option("--all", "everything", is_flag=True, help="Every board in leaderboards/, and an index of them.")
 @click.option("--no-run", is_flag=True, help="Run nothing; missing cells are stated.")
 @click.option("--check", "checking", is_flag=True, help="Write nothing; fail where a table is not what records give.")
+@click.option("--model-index", metavar="METHOD", help="Print a method's results as the hub's model cards hold them.")
+@click.option("--wandb", "to_wandb", is_flag=True, help="Log the tables to Weights & Biases as well.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--log", default="csv", show_default=True, help="csv, tensorboard, wandb, none; several with commas.")
 @offline_option
@@ -38,6 +40,8 @@ def command(
     everything: bool,
     no_run: bool,
     checking: bool,
+    model_index: str | None,
+    to_wandb: bool,
     device: str,
     log: str,
     offline: bool,
@@ -58,12 +62,17 @@ def command(
     if checking:
         _check(paths, access, as_json)
         return
+    if model_index is not None:
+        _model_index(paths, model_index, access)
+        return
     stop = threading.Event()
     loggers = tuple(name.strip() for name in log.split(","))
     options = Options(device=device, log=loggers, checkpoint_seconds=checkpoint_seconds(), stop=stop)
     check(options)
     with stops(stop):
         said = [_publish(path, store, access, options, no_run) for path in paths]
+    if to_wandb:
+        _to_wandb(paths, access)
     if everything:
         from bench.boards.index import write_index
 
@@ -118,6 +127,30 @@ def _run(board: Any, planned: Any, store: Any, access: Any, options: Any) -> int
         _say("Stopped; what was done is kept. The same command goes on from there.")
         sys.exit(130)
     return 2 if refused else 1 if failed else 0
+
+
+def _model_index(paths: list[Path], method: str, access: Any) -> None:
+    """From what is published; nothing is run."""
+    from bench.boards.build import build
+    from bench.boards.declare import read_board
+    from bench.boards.export import model_index
+    from bench.boards.publish import load
+
+    for path in paths:
+        board = read_board(path)
+        records, evidence = load(board)
+        click.echo(model_index(build(board, records, evidence, access.cache), records, method), nl=False)
+
+
+def _to_wandb(paths: list[Path], access: Any) -> None:
+    from bench.boards.build import build
+    from bench.boards.declare import read_board
+    from bench.boards.export import log_to_wandb
+    from bench.boards.publish import load
+
+    for path in paths:
+        board = read_board(path)
+        log_to_wandb(board, build(board, *load(board), access.cache))
 
 
 def _check(paths: list[Path], access: Any, as_json: bool) -> None:

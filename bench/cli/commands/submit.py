@@ -13,6 +13,7 @@ Examples:
   bench submit pack leaderboards/demo.yaml mine.zip
   bench submit check theirs.zip
   bench submit join theirs.zip leaderboards/demo.yaml
+  bench submit import made.safetensors mine=demo/digits leaderboards/demo.yaml
 """
 
 _BOARD = click.argument("board", type=click.Path(path_type=Path, dir_okay=False))
@@ -63,6 +64,31 @@ def join_command(file: Path, board: Path, offline: bool) -> None:
     _show(found)
     added = join(found, read_board(board))
     click.echo(f"{number(added, 'record')} joined; `bench publish {board} --no-run` writes the tables.")
+
+
+@command.command("import")
+@_PACK
+@click.argument("pair", metavar="METHOD=TASK")
+@_BOARD
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which replicate they are of.")
+@click.option("--fold", help="Which held-out domain, where the task has several.")
+@offline_option
+def import_command(file: Path, pair: str, board: Path, seed: int, fold: str | None, offline: bool) -> None:
+    """Score predictions made elsewhere (safetensors: ids, and logits, values or mask) and add them to a board."""
+    from bench.boards.declare import read_board
+    from bench.boards.imports import imported
+    from bench.boards.packs import add
+    from bench.core.errors import UserError
+    from bench.data.access import Access
+
+    method, equals, task = pair.partition("=")
+    if not (method and equals and task):
+        raise UserError(f"{pair!r} is no METHOD=TASK.")
+    declared = read_board(board)
+    record, evidence = imported(file, method, task, seed, fold, Access.from_environment(offline))
+    add(declared, [record], evidence)
+    scores = ", ".join(f"{name} {value:.6f}" for name, value in record["scores"].items())
+    click.echo(f"{method} on {task}, seed {seed}: {scores}; `bench publish {board} --no-run` writes the tables.")
 
 
 def _show(found: object) -> None:

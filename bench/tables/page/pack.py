@@ -12,8 +12,9 @@ from bench.tables.page.faces import COSTS, Face, Faces, number
 MARKS = {
     "provisional": "made from uncommitted code or from data that differ from the published ones",
     "stale": "its method, metric or data changed since",
-    "reported": "taken from a publication, not run here",
-    "verified": "scored again from its stored predictions",
+    "reported": "another's number: from a publication, or sent without what would verify it",
+    "verified": "sent by somebody, and scored here from its predictions",
+    "imported": "predictions made elsewhere, scored here",
 }
 _PLAIN = frozenset({int, float, bool, type(None)})
 # What could end the script element, open a comment in it, or end a line in a string.
