@@ -35,7 +35,7 @@ def overall(
         places = ranks(better) if better is not None else []
         average, _, _ = friedman(table)
         basis = ["elo", table.tolist()]
-        strengths = remembered(cache, basis, partial(_strengths, table))
+        strengths = remembered(cache, basis, partial(_strengths, table)) if len(methods) > 1 else []
         for kind in (one["name"] for one in made["normalisations"]):
             values = _normalised(kind, table, methods, board)
             for place, name in enumerate(methods):

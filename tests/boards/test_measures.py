@@ -78,6 +78,31 @@ def test_holm_is_statsmodels() -> None:
     np.testing.assert_allclose(holm(p), multitest.multipletests(p, method="holm")[1])
 
 
+def test_mean_squares_are_statsmodels() -> None:
+    """The variance of a mean, from an analysis of variance that somebody else has made."""
+    pandas, formula = pytest.importorskip("pandas"), pytest.importorskip("statsmodels.formula.api")
+    anova = pytest.importorskip("statsmodels.stats.anova")
+    values = DRAWN.normal(size=(4, 9)) + DRAWN.normal(size=(4, 1)) + DRAWN.normal(size=(1, 9))
+    seed, item = np.indices(values.shape)
+    frame = pandas.DataFrame({"y": values.ravel(), "seed": seed.ravel(), "item": item.ravel()})
+    table = anova.anova_lm(formula.ols("y ~ C(seed) + C(item)", frame).fit())
+    squares = table["sum_sq"] / table["df"]
+    expected = squares["C(seed)"] + squares["C(item)"] - squares["Residual"]
+    assert crossed(values[None]).variances[0, 0] == pytest.approx(expected / 36)
+
+
+def test_nemenyi_is_scikit_posthocs() -> None:
+    """Two methods are told apart by the distance exactly where their p-value is below 5 %."""
+    posthocs = pytest.importorskip("scikit_posthocs")
+    scores = DRAWN.normal(size=(25, 5)) + np.array([0.0, 0.3, 0.6, 0.9, 1.2])
+    average, _, distance = friedman(scores)
+    p = posthocs.posthoc_nemenyi_friedman(scores).to_numpy()
+    told = np.abs(average[:, None] - average[None, :]) > distance
+    np.fill_diagonal(told, False)
+    assert told.any()
+    np.testing.assert_array_equal(told, p < 0.05)
+
+
 def test_holm_by_hand() -> None:
     np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
 
