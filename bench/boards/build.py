@@ -7,7 +7,7 @@ records is built again in the time it takes to read them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -247,8 +247,3 @@ def _normalisations(board: Board) -> list[dict[str, str]]:
     if board.body.get("baseline"):
         found.append({"name": "baseline", "title": f"difference from {board.body['baseline']}"})
     return found
-
-
-def plain(value: Any) -> Any:
-    """A frozen result as plain values."""
-    return asdict(value)

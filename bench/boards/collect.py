@@ -145,8 +145,3 @@ def _evidence(row: Mapping[str, Any], store: Store, access: Access) -> dict[str,
     if folder is None or record is None or row.get("post_hoc"):
         return {}
     return per_item(folder, record["spec"]["task"], record["data"], access, row["request"])
-
-
-def failures(records: Sequence[Record]) -> list[Record]:
-    """The records of runs that failed."""
-    return [one for one in records if one["state"] == "failed"]

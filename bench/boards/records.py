@@ -10,7 +10,7 @@ import contextlib
 import gc
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,8 +134,3 @@ def _unfolded(record: Record, parts: Mapping[str, Any], place: str) -> Record:
 
 
 _NEEDED: Mapping[str, Any] = {"key": str, "method": str, "task": str, "replicate": int, "state": str}
-
-
-def only(records: Sequence[Record], **wanted: Any) -> list[Record]:
-    """The records whose fields are these."""
-    return [one for one in records if all(one.get(name) == value for name, value in wanted.items())]
