@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,10 +181,16 @@ def carry_out(
     """
     from bench.execute.grid import run_all
     from bench.execute.progress import Silent
-    from bench.execute.rescore import score_missing
+    from bench.execute.rescore import score_missing, study_of
 
-    outcome = run_all(runs, store, access, options, progress or Silent(), retry)
-    score_missing(store, outcome, access)
+    of_search = {run.key for run in runs if study_of(store, run.key)}
+    trials = [run for run in runs if run.key in of_search]
+    others = [run for run in runs if run.key not in of_search]
+    outcome = run_all(others, store, access, options, progress or Silent(), retry)
+    if trials and not outcome.interrupted:
+        closed = run_all(trials, store, access, replace(options, score=False), progress or Silent(), retry)
+        outcome = outcome.joined(closed)
+    score_missing(store, [*outcome.present, *outcome.finished], outcome, access)
     return outcome
 
 

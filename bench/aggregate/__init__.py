@@ -70,12 +70,13 @@ def lines(rows: Iterable[Mapping[str, Any]], everything: bool = False) -> list[L
     variants: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         variants.setdefault(row["variant"], []).append(row)
-    groups: dict[tuple[str, str], list[list[Mapping[str, Any]]]] = {}
+    groups: dict[tuple[str, str, str], list[list[Mapping[str, Any]]]] = {}
     for variant in variants.values():
         label = min((names(row["request"]) for row in variant), key=lambda pair: (len("".join(pair)), pair))
-        groups.setdefault(label, []).append(variant)
+        rule = str(variant[0].get("rule") or "")  # the rule a search chose by: others' choices are no older versions
+        groups.setdefault((*label, rule), []).append(variant)
     made = []
-    for (method, task), found in sorted(groups.items(), key=lambda item: (item[0][1], item[0][0])):
+    for (method, task, _), found in sorted(groups.items(), key=lambda item: (item[0][1], item[0][0])):
         ordered = sorted(found, key=lambda variant: (_complete(variant), _age(variant)))
         for variant in ordered if everything else ordered[-1:]:
             older = 0 if everything else len(ordered) - 1

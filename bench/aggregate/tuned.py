@@ -30,9 +30,15 @@ def honest(rows: Sequence[Row], sealed: Sequence[Sealed]) -> list[dict[str, Any]
     Trials are left out: a search compares them on validation, and what they would score on the test is no result.
     What a search chose comes in their place, on fresh seeds where it was confirmed.
     """
-    plain = [dict(row) for row in rows if not row["request"].get("study") and not _unscored(row)]
+    seen: set[tuple[str, str]] = set()
+    tuned = []
     by_key = {row["key"]: row for row in rows}
-    return [*plain, *(row for study in sealed for row in _tuned(study, by_key))]
+    for row in (row for study in sealed for row in _tuned(study, by_key)):
+        if (row["variant"], row["key"]) not in seen:  # two searches may choose one run: it is one result
+            seen.add((row["variant"], row["key"]))
+            tuned.append(row)
+    plain = [dict(row) for row in rows if not row["request"].get("study") and not _unscored(row)]
+    return [*plain, *tuned]
 
 
 def _unscored(row: Row) -> bool:
@@ -42,7 +48,8 @@ def _unscored(row: Row) -> bool:
 
 def mark(spec: Mapping[str, Any]) -> str:
     """How a method is called that was searched so: `tuned: 20 trials, tpe`."""
-    words = [f"{spec['trials']} trial" + ("" if spec["trials"] == 1 else "s"), str(spec["sampler"])]
+    count = spec.get("asked", spec["trials"]) if spec["sampler"] == "grid" else spec["trials"]
+    words = [f"{count} trial" + ("" if count == 1 else "s"), str(spec["sampler"])]
     words += [f"{spec['seconds']:g} s"] if spec["seconds"] else []
     words += [str(spec["pruner"])] if spec["pruner"] != "none" else []
     words += [f"sampler seed {spec['sampler_seed']}"] if spec["sampler_seed"] else []
@@ -53,7 +60,9 @@ def _tuned(study: Sealed, by_key: Mapping[str, Row]) -> list[dict[str, Any]]:
     spec, confirmed = study.spec, dict(study.confirmed)
     keys = confirmed or {study.selection["key"]: spec["replicate"]}
     words = mark(spec)
-    if confirmed and spec["replicate"]:
+    if not confirmed:
+        words += ", unconfirmed"  # the search's own seed
+    elif spec["replicate"]:
         words += f", searched with seed {spec['replicate']}"
     request = {
         "method": spec["method"],
@@ -64,10 +73,10 @@ def _tuned(study: Sealed, by_key: Mapping[str, Row]) -> list[dict[str, Any]]:
         "folds": list(spec["folds"]),
         "tuned": words,
     }
-    # What the folds (and, unconfirmed, the search seeds) of one sweep have in common.
-    apart = ("base", "fold", "space", "method", "task", "replicate")
+    # What the folds (and, unconfirmed, the search seeds) of one sweep have in common: its code and space among it.
+    apart = ("base", "fold", "replicate", *(() if spec.get("variant") else ("variant",)))
     same = {key: value for key, value in spec.items() if key not in apart}
-    variant = digest([spec["method"], spec["task"], words, same])
+    variant = digest([words, spec.get("variant") or spec["base"], same])
     return [
         {
             **by_key[key],

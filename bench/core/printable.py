@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+
+
+_PASSWORD = re.compile(r"(://[^/@\s:]*:)[^@/\s]+(@)|((?:password|passwd|token)=)[^&\s]+", re.IGNORECASE)
+
+
+def without_passwords(text: str) -> str:
+    """Addresses without the password in them."""
+    return _PASSWORD.sub(lambda found: f"{found[1] or found[3]}***{found[2] or ''}", text)
 
 
 def printable(text: object, newlines: bool = False) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.core.printable import without_passwords
+
 _NAMED = ("methodbench", "torch", "lightning", "torchmetrics", "timm", "transformers", "peft", "datasets", "numpy")
 
 
@@ -58,7 +60,7 @@ def provenance(device: torch.device, homes: dict[str, Path]) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "determinism": "bitwise at equal threads" if device.type == "cpu" else "within tolerance",
         "source": [found for root in roots if (found := _commit(root)) is not None],
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *(without_passwords(word) for word in sys.argv[1:])],
     }
 
 

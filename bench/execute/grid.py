@@ -34,6 +34,17 @@ class Outcome:
     refused: dict[str, str] = field(default_factory=dict)  # key -> what the person must mend
     interrupted: bool = False
 
+    def joined(self, other: Outcome) -> Outcome:
+        """Both together."""
+        return Outcome(
+            [*self.finished, *other.finished],
+            [*self.present, *other.present],
+            self.failed | other.failed,
+            self.pruned | other.pruned,
+            self.refused | other.refused,
+            self.interrupted or other.interrupted,
+        )
+
 
 def run_all(
     runs: Sequence[Run], store: Store, access: Access, options: Options, progress: Progress, retry: bool = False

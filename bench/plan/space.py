@@ -17,6 +17,7 @@ from bench.core.canonical import canonical
 from bench.core.errors import UserError, nearest
 
 GRID_POINTS = 5  # of a range without steps
+_WHOLE = ("task.budget.steps", "task.budget.epochs", "task.budget.batch_size", "task.budget.validations")
 _EDGE = 0.02  # the part of a range, at either end, that counts as its edge
 
 Values = dict[str, Any]
@@ -34,11 +35,12 @@ class Parameter:
     log: bool = False
     step: float | None = None
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    whole: bool = False  # a whole number that is declared as unset
 
     @property
     def integer(self) -> bool:
         """Whether its values are whole numbers: they are where the declared one is."""
-        return type(self.default) is int
+        return self.whole or type(self.default) is int
 
     @property
     def ordered(self) -> bool:
@@ -195,15 +197,46 @@ def make_space(
     for key, body in declared.items():
         if key not in value_of:
             raise UserError(f"search of {owner} names {key!r}, which it does not have.{nearest(key, value_of)}")
-        if key in fixed:
+        if any(key == one or key.startswith((f"{one}.", f"{one}[")) for one in fixed):
             continue
         when = {other: _legal(one) for other, one in (body.get("when") or {}).items()}
         for other in when:
             if other not in value_of:
                 raise UserError(f"search of {owner}: {key} has a condition on {other!r}.{nearest(other, value_of)}")
         made[key] = _parameter(key, body, value_of[key], when, owner)
+    _check_conditions(made, owner)
+    made = _reachable(made, value_of)
     others = {other: value_of[other] for one in made.values() for other in one.when if other not in made}
     return Space(tuple(_sorted(made, owner)), others)
+
+
+def _check_conditions(made: Mapping[str, Parameter], owner: str) -> None:
+    """UserError for a condition on a value that a searched parameter cannot take: it would never hold."""
+    for key, one in made.items():
+        for other, legal in one.when.items():
+            if other in made and not any(made[other].holds(value) for value in legal):
+                words = ", ".join(_text(value) for value in legal)
+                raise UserError(
+                    f"search of {owner}: {key} is there when {other} is {words}, which its space "
+                    f"({made[other].describe()}) does not hold."
+                )
+
+
+def _reachable(made: Mapping[str, Parameter], value_of: Mapping[str, Any]) -> dict[str, Parameter]:
+    """The parameters whose conditions on what is not searched hold; without the others, as long as some fall away."""
+    kept = dict(made)
+    while True:
+        left = {
+            key: one
+            for key, one in kept.items()
+            if all(
+                other in kept or any(_same(value_of[other], value) for value in legal)
+                for other, legal in one.when.items()
+            )
+        }
+        if len(left) == len(kept):
+            return left
+        kept = left
 
 
 def _parameter(
@@ -211,9 +244,11 @@ def _parameter(
 ) -> Parameter:
     if "choices" in body:
         return Parameter(key, default, tuple(body["choices"]), when=when)
-    made = Parameter(
-        key, default, (), float(body["low"]), float(body["high"]), bool(body.get("log")), body.get("step"), when
-    )
+    low, high, step = float(body["low"]), float(body["high"]), body.get("step")
+    if step is not None:
+        high = float(f"{low + step * math.floor((high - low) / step + 1e-9):.12g}")  # its last point
+    whole = default is None and all(one is None or float(one).is_integer() for one in (low, high, step))
+    made = Parameter(key, default, (), low, high, bool(body.get("log")), step, when, whole and key in _WHOLE)
     if made.integer and any(one is not None and one != round(one) for one in (made.low, made.high, made.step)):
         raise UserError(f"search of {owner}: {key} is a whole number, and its range {made.describe()} is not of those.")
     return made

@@ -49,7 +49,7 @@ class Search:
                 raise UserError(f"--{flag} is {value!r}; expected one of {', '.join(legal)}.{nearest(value, legal)}")
         if self.trials is not None and self.trials < 1:
             raise UserError(f"--trials is {self.trials}; expected at least 1: the declared parameters.")
-        if self.seconds is not None and not self.seconds > 0:
+        if self.seconds is not None and not 0 < self.seconds < float("inf"):
             raise UserError(f"--seconds is {self.seconds:g}; expected more than 0.")
 
 
@@ -129,11 +129,12 @@ def plan_studies(
     for parts, task in suited(expand(catalog, grid), grid, catalog):
         resolved = resolve(catalog, parts, task, typed, extra_fields)
         space = _space(resolved, typed)
-        _try_edges(space, catalog, parts, task, typed)
+        tried = _try_edges(space, catalog, parts, task, typed)
         for replicate in seeds:
             for fold in folds_of(resolved, folds, pairs=False):
                 base = make_run(resolved, tuple(typed), replicate, precision, twin, known, fold)
-                made = _study(base, space, resolved, search, tuple(typed), parts, catalog, known)
+                code = _code_of(tried, tuple(typed), replicate, precision, twin, known, fold)
+                made = _study(base, space, resolved, search, tuple(typed), parts, catalog, known, code)
                 studies.setdefault(made.name, made)
     return list(studies.values())
 
@@ -147,20 +148,23 @@ def _study(
     parts: tuple[str, ...],
     catalog: Catalog,
     known: Known,
+    code: str,
 ) -> Study:
     problem = problem_of(base.task)
     rule = str(resolved.task["selection"])
     _check_validated(base, problem, rule)
     if rule == PAIRED and search.pruner != "none":
         raise UserError(f"--pruner {search.pruner}: {PAIRED} scores several runs of a trial; none of them is pruned.")
-    trials = int(search.trials or resolved.task["budget"].get("trials") or TRIALS)
+    trials = asked = int(search.trials or resolved.task["budget"].get("trials") or TRIALS)
     if search.sampler == "grid":  # it may hold fewer points
         trials = 1 + len(list(islice(space.grid(), trials - 1)))
     spec = {
         "base": base.key,
+        "variant": digest({name: value for name, value in base.spec.items() if name not in ("replicate", "fold")}),
+        "choices": code,
         "method": base.request["method"],
         "task": base.request["task"],
-        "overrides": list(base.request["overrides"]),
+        "overrides": sorted(base.request["overrides"]),
         "fold": base.fold,
         "replicate": base.replicate,
         "precision": base.request["precision"],
@@ -171,6 +175,7 @@ def _study(
         "sampler_seed": search.sampler_seed,
         "pruner": search.pruner,
         "trials": trials if space.parameters else 1,
+        "asked": asked,
         "seconds": search.seconds,
         "folds": base.request["folds"],
     }
@@ -203,11 +208,34 @@ def _space(resolved: Resolved, typed: Sequence[str]) -> Space:
     return Space((*own.parameters, *shared.parameters), {**own.fixed, **shared.fixed})
 
 
-def _try_edges(space: Space, catalog: Catalog, parts: tuple[str, ...], task: str, typed: Sequence[str]) -> None:
-    """Every choice and the ends of every range must be legal values, found out before hours are spent."""
+def _try_edges(
+    space: Space, catalog: Catalog, parts: tuple[str, ...], task: str, typed: Sequence[str]
+) -> list[Resolved]:
+    """Every choice and the ends of every range must be legal values, found out before hours are spent.
+
+    Gives what is resolved with the choices that name other files: their code is part of what a study is.
+    """
+    found = []
     for one in space.parameters:
         for value in one.choices or (one.at(0.0), one.at(1.0)):
-            resolve(catalog, parts, task, (*typed, *overrides({one.key: value})), extra_fields)
+            made = resolve(catalog, parts, task, (*typed, *overrides({one.key: value})), extra_fields)
+            if isinstance(value, str) and ":" in value:
+                found.append(made)
+    return found
+
+
+def _code_of(
+    tried: Sequence[Resolved],
+    typed: tuple[str, ...],
+    replicate: int,
+    precision: str,
+    twin: bool,
+    known: Known,
+    fold: str | None,
+) -> str:
+    """The digest of the code that searched choices reach beyond the declared one; '' where none does."""
+    made = [make_run(one, typed, replicate, precision, twin, known, fold).spec["code"] for one in tried]
+    return digest(made) if made else ""
 
 
 def _value(body: Mapping[str, Any], key: str) -> Any:

@@ -22,6 +22,8 @@ def known_trials(studies: Sequence[Study], store: Store, storage: str | None) ->
         if selection is not None:
             found[study.name] = [Trial.read(one) for one in selection["trials"]]
         elif study.name in store.studies.names():
+            if storage is None and not (store.studies.folder(study.name) / "journal.log").exists():
+                raise UserError(f"The trials of {study.label} are kept in a database; give its --storage.")
             kept = open_study(study.name, store.studies.folder(study.name), storage)
             found[study.name] = trials_of(kept, study.trials)
         else:

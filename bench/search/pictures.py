@@ -16,7 +16,7 @@ from bench.core.printable import printable
 from bench.declarations.yaml12 import parse
 from bench.plan.space import Space, Values
 from bench.plan.study import Study
-from bench.search.samplers import distribution, kept
+from bench.search.samplers import distribution, kept_of, words_of
 from bench.select.trials import Trial, best_of
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _height(parameter: Any, value: Any) -> float:
     if value is None and None not in parameter.choices:
         return float("nan")  # not searched in this trial
     if parameter.choices:
-        return [kept(one) for one in parameter.choices].index(kept(value)) / max(1, len(parameter.choices) - 1)
+        return words_of(parameter).index(kept_of(parameter, value)) / max(1, len(parameter.choices) - 1)
     return float(parameter.place(float(value)))
 
 
@@ -189,7 +189,7 @@ def _kept(study: Study, trials: Sequence[Trial]) -> Kept:
             continue
         values = values_of(one, study.space)
         spread = {item.key: distribution(item) for item in study.space.parameters if item.key in values}
-        params = {key: kept(values[key]) for key in spread}
+        params = {item.key: kept_of(item, values[item.key]) for item in study.space.parameters if item.key in values}
         made.add_trial(create_trial(state=TrialState.COMPLETE, value=one.value, params=params, distributions=spread))
     return made
 

@@ -45,11 +45,26 @@ def distribution(parameter: Parameter) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if parameter.choices:
-        return CategoricalDistribution([kept(one) for one in parameter.choices])
+        return CategoricalDistribution(words_of(parameter))
     if parameter.integer:
         step = int(parameter.step or 1)
         return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log, step=step)
     return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+
+
+def words_of(parameter: Parameter) -> list[Any]:
+    """The choices as Optuna keeps them; as text where some are equal there, as 1 and true are."""
+    words = [kept(one) for one in parameter.choices]
+    same = any(words.index(word) != place for place, word in enumerate(words))
+    return [canonical(one) for one in parameter.choices] if same else words
+
+
+def kept_of(parameter: Parameter, value: Any) -> Any:
+    """One value of a parameter as Optuna keeps it."""
+    if not parameter.choices:
+        return value
+    places = [canonical(one) for one in parameter.choices]
+    return words_of(parameter)[places.index(canonical(value))] if canonical(value) in places else kept(value)
 
 
 def kept(value: Any) -> Any:
@@ -154,13 +169,13 @@ def suggested(trial: OptunaTrial, space: Space) -> Values:
 
 def _suggest(trial: OptunaTrial, one: Parameter) -> Any:
     if one.choices:
-        words = [kept(choice) for choice in one.choices]
+        words = words_of(one)
         return one.choices[words.index(trial.suggest_categorical(one.key, words))]
     if one.integer:
         step = int(one.step or 1)
         return trial.suggest_int(one.key, int(one.low), int(one.high), step=step, log=one.log)
     found = trial.suggest_float(one.key, one.low, one.high, step=one.step, log=one.log)
-    return found if one.step is not None else min(max(float(f"{found:.6g}"), one.low), one.high)
+    return min(max(float(f"{found:.6g}"), one.low), one.high)
 
 
 def _seed(coordinates: Coordinates, number: int) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError, first_line
+from bench.core.printable import without_passwords
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -71,12 +72,25 @@ def open_study(name: str, folder: Path, url: str | None, pruner: Any = None, sam
         raise UserError(f"The study cannot be kept in {place}: {_without(first_line(error), url)}") from error
 
 
+def is_storage_error(error: Exception) -> bool:
+    """Whether a database, or what stands between it and Optuna, has failed."""
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return isinstance(error, (OptunaError, SQLAlchemyError))
+
+
+def said(error: Exception, url: str | None) -> str:
+    """What a storage's failure says, in one line without passwords."""
+    return _without(first_line(error), url)
+
+
 def safe_url(url: str) -> str:
     """An address without its password."""
     from sqlalchemy.engine import make_url
 
     try:
-        return str(make_url(url).render_as_string(hide_password=True))
+        return without_passwords(str(make_url(url).render_as_string(hide_password=True)))
     except Exception:
         return "--storage"
 
@@ -106,7 +120,8 @@ def _database(url: str) -> BaseStorage:
     try:
         return _made(lambda: RDBStorage(parsed.render_as_string(hide_password=False)))
     except (ImportError, ModuleNotFoundError) as error:
-        missing = getattr(error, "name", None) or "psycopg"
+        scheme = parsed.drivername.partition("+")
+        missing = getattr(error, "name", None) or scheme[2] or scheme[0]
         extra = _EXTRA.get(missing)
         hint = f"pip install 'methodbench[{extra}]'" if extra else f"install {missing}"
         raise UserError(f"--storage {safe_url(url)} needs the driver {missing}; {hint}.") from None
@@ -153,4 +168,5 @@ def _without(text: str, url: str | None) -> str:
         password = make_url(url).password
     except Exception:
         password = None
+    text = without_passwords(text)
     return text.replace(str(password), "***") if password else text

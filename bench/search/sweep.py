@@ -18,7 +18,7 @@ from bench.execute.progress import Silent
 from bench.plan.run import Run
 from bench.plan.study import Study
 from bench.search.pruners import make_pruner
-from bench.search.storage import open_study
+from bench.search.storage import is_storage_error, open_study, said
 from bench.search.trial import carry_out
 from bench.search.worker import Worker, trials_of
 from bench.select.trials import Trial, choose
@@ -27,6 +27,9 @@ from bench.store import Store
 if TYPE_CHECKING:
     from bench.execute.options import Options
     from bench.execute.progress import Progress
+
+
+_MOST_SHARED = 0.1  # of the smaller of validation and test rows, with inputs that the other has too
 
 
 class Watching(Protocol):
@@ -69,7 +72,14 @@ def sweep(
     swept = Swept()
     try:
         for study in studies:
-            _search(study, store, access, options, progress, watching, storage, swept)
+            try:
+                _search(study, store, access, options, progress, watching, storage, swept)
+            except UserError as error:
+                swept.refused.append(str(error))  # the others are searched all the same
+            except Exception as error:
+                if not is_storage_error(error):
+                    raise
+                swept.refused.append(f"The trials of {study.label} can no longer be kept: {said(error, storage)}")
         if not swept.refused:
             _look(studies, store, access, options, progress, confirm, swept)
     except Interrupted:
@@ -122,7 +132,7 @@ def _search(
 
 
 def _check_apart(study: Study, access: Access, progress: Progress) -> None:
-    """UserError where the validation rows are test rows under another name: every input of the smaller is the other's.
+    """UserError where many validation rows are test rows under another name: more than a tenth of the smaller part.
 
     Rows shared by identity are refused when data are prepared; here contents are compared.
     """
@@ -135,7 +145,7 @@ def _check_apart(study: Study, access: Access, progress: Progress) -> None:
     equal = equal_contents(prepared, study.base.replicate)
     for part in prepared.tests():
         shared = equal.get(f"{part.name}~val", 0)
-        if val is not None and shared and shared >= min(len(val), len(part)):
+        if val is not None and shared > _MOST_SHARED * min(len(val), len(part)):
             raise UserError(
                 f"{study.base.task['name']}: {shared} of {len(part)} rows of {part.name} have the same inputs as the "
                 f"{len(val)} validation rows; a search would choose on the test. Take splits.val from other rows."
@@ -146,7 +156,7 @@ def _select(study: Study, trials: Sequence[Trial], store: Store, swept: Swept) -
     """Write the choice, once; no test label has been joined for this study yet."""
     from bench.execute.rescore import scored
 
-    before = sum(1 for one in trials if one.reused and one.key and scored(store, one.key))
+    before = sum(1 for one in trials if one.key and scored(store, one.key))
     best = [one for one in trials if one.state == "done"]
     if not best:
         errors = [one.error for one in trials if one.error]
@@ -168,32 +178,39 @@ def _look(
     swept: Swept,
 ) -> None:
     """Score the winners and confirm them: the first look at the test."""
-    from bench.execute.rescore import rescore, scored
-
     for study in studies:
         selection = swept.selections.get(study.name)
         if selection is None:
             continue
         values = _values(selection["overrides"]) or None
         winner = study.run(values, study.base.replicate, study.base.fold)
+        if winner.key != selection["key"]:
+            raise UserError(
+                f"{study.label} has chosen {selection['key'][:12]}, which would be another run today: code or data "
+                "have changed since. Search again, with another --sampler-seed."
+            )
         fresh = [study.run(values, replicate, study.base.fold) for replicate in confirm]
         store.studies.confirm(study.name, {run.key: run.replicate for run in fresh})
-        missing = store.state(winner.key) != "done"  # another machine's store has it, or it was removed
-        if not missing and not scored(store, winner.key):
-            progress.phase(f"scoring {winner.label}")
-            rescore(store, winner.key, access)
-        runs = [winner, *fresh] if missing else fresh
-        _carry(runs, store, access, replace(options, group=study.name), progress, swept)
+        progress.phase(f"scoring {winner.label}")
+        runs = [winner, *fresh]
+        _carry(runs, study.name, store, access, replace(options, group=study.name), progress, swept)
 
 
 def _carry(
-    runs: Sequence[Run], store: Store, access: Access, options: Options, progress: Progress, swept: Swept
+    runs: Sequence[Run],
+    name: str,
+    store: Store,
+    access: Access,
+    options: Options,
+    progress: Progress,
+    swept: Swept,
 ) -> None:
+    """Make what is missing of a choice's runs, and score them: they are what the study `name` has chosen."""
     from bench.execute.grid import run_all
     from bench.execute.rescore import score_missing
 
     outcome = run_all(runs, store, access, options, progress)
-    score_missing(store, outcome, access)
+    score_missing(store, outcome.present, outcome, access, name)
     _note(outcome, runs, swept)
     if outcome.interrupted:
         raise Interrupted

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bench.core.errors import Interrupted
 from bench.plan.space import Values, overrides
 from bench.plan.study import Study
-from bench.search.samplers import coordinates_of, distribution, kept, propose
+from bench.search.samplers import coordinates_of, distribution, kept_of, propose
 from bench.select.trials import Trial
 from bench.store.liveness import lives, this_process
 
@@ -90,20 +90,39 @@ class Worker:
         worker = {**this_process(), "token": self._token}
         storage, identity = self.kept._storage, self.kept._study_id
         for trial in self._unfinished():
-            if self._orphaned(trial):
-                storage.set_trial_user_attr(trial._trial_id, "worker", worker)
-                return trial
+            if self._orphaned(trial) and self._taken(trial, worker):
+                return storage.get_trial(trial._trial_id)
         trials = self.kept.get_trials(deepcopy=False)
         if len(trials) >= self.study.trials or self._out_of_time(trials):
             return None
         made = storage.create_new_trial(identity, create_trial(state=TrialState.RUNNING, user_attrs={"worker": worker}))
         trial = storage.get_trial(made)
-        if trial.number >= self.study.trials:  # another worker made the last one at the same moment
+        others = [one for one in self.kept.get_trials(deepcopy=False) if one.number < trial.number]
+        if trial.number >= self.study.trials or self._out_of_time(others):  # another worker spent the last of it
             self.kept.tell(trial.number, state=TrialState.FAIL)
             return None
         return trial
 
+    def _taken(self, trial: FrozenTrial, worker: dict[str, Any]) -> bool:
+        """Take an orphan over; False where another worker did at the same moment, or has ended it."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        storage = self.kept._storage
+        try:
+            storage.set_trial_user_attr(trial._trial_id, "worker", worker)
+        except UpdateFinishedTrialError:
+            return False
+        now = storage.get_trial(trial._trial_id)
+        return not now.state.is_finished() and (now.user_attrs.get("worker") or {}).get("token") == self._token
+
     def _carry(self, trial: FrozenTrial, carry: Carry) -> None:
+        """Carry a trial out and tell; where another worker has ended it meanwhile, its word stands."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        with contextlib.suppress(UpdateFinishedTrialError):
+            self._tell(trial, carry)
+
+    def _tell(self, trial: FrozenTrial, carry: Carry) -> None:
         from optuna.trial import Trial as Live
         from optuna.trial import TrialState
 
@@ -117,9 +136,12 @@ class Worker:
 
         begun = time.monotonic()
         ended = carry(trial.number, values, report)
-        seconds = ended.seconds if ended.reused else time.monotonic() - begun
+        # What training took: loading libraries, preparing data and waiting for others are nobody's budget.
+        seconds = ended.seconds if ended.state == "done" else time.monotonic() - begun
         body = asdict(ended) | {"seconds": round(seconds, 3), "overrides": list(overrides(values or {}))}
-        self.kept._storage.set_trial_user_attr(trial._trial_id, "run", body)
+        self.kept._storage.set_trial_user_attr(
+            trial._trial_id, "run", body
+        )  # before the end, after which none is taken
         states = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
         told = ended.value if ended.state == "done" else None
         self.kept.tell(trial.number, told, state=states[ended.state], skip_if_finished=True)
@@ -139,7 +161,7 @@ class Worker:
         for one in space.parameters:
             if one.key in found and one.key not in trial.params:
                 spread = distribution(one)
-                inner = spread.to_internal_repr(kept(found[one.key]))
+                inner = spread.to_internal_repr(kept_of(one, found[one.key]))
                 storage.set_trial_param(trial._trial_id, one.key, inner, spread)
         return found if trial.number > 0 else None
 

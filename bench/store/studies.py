@@ -6,6 +6,7 @@ kept by the search's own storage, by default a journal in the same folder. Decla
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -36,7 +37,7 @@ class Studies:
             found = sorted(os.listdir(self.path))
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return [name for name in found if (self.path / name / "study.json").is_file()]
+        return [name for name in found if _NAME.fullmatch(name) and (self.path / name / "study.json").is_file()]
 
     def folder(self, name: str) -> Path:
         """Where a study lies; UserError for a name that could lead elsewhere."""
@@ -69,25 +70,38 @@ class Studies:
 
     def confirm(self, name: str, keys: Mapping[str, int]) -> None:
         """Note the runs (key -> replicate) of the chosen parameters on fresh seeds, beside those noted before."""
-        known = self.confirmed(name)
-        if known | dict(keys) != known:
-            with writing(self.path):
-                write_json(self.folder(name) / "confirmed.json", known | dict(keys))
+        if dict(keys).items() <= self.confirmed(name).items():
+            return
+        with writing(self.path), open(self.folder(name) / ".confirmed.lock", "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two processes may confirm with different seeds
+            write_json(self.folder(name) / "confirmed.json", self.confirmed(name) | dict(keys))
 
     def confirmed(self, name: str) -> dict[str, int]:
         """The runs on fresh seeds: key -> replicate."""
         return _optional(self.folder(name) / "confirmed.json") or {}
 
     def bring(self, other: Studies) -> int:
-        """Copy the studies of another store that are not here; how many."""
+        """Copy the studies of another store that are not here, what they have chosen and confirmed; how many are new.
+
+        A study that is here keeps its own choice; fresh seeds that confirm the same choice are joined.
+        """
         missing = [name for name in other.names() if not (self.path / name / "study.json").exists()]
         for name in missing:
             made = self.path / f".bringing-{uuid.uuid4().hex}"
             with writing(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
-                shutil.copytree(other.folder(name), made, symlinks=True)
+                made.mkdir()
+                for file in sorted(other.folder(name).iterdir()):
+                    if file.is_file() and not file.is_symlink():  # a link may lead anywhere
+                        shutil.copyfile(file, made / file.name)
                 shutil.rmtree(self.folder(name), ignore_errors=True)
                 made.rename(self.folder(name))
+        for name in set(other.names()) - set(missing):
+            theirs = other.selection(name)
+            if theirs is None or self.spec(name) != other.spec(name):
+                continue
+            if self.select(name, theirs)["key"] == theirs["key"]:
+                self.confirm(name, other.confirmed(name))
         return len(missing)
 
 

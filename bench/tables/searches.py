@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.aggregate.searches import Point, SearchLine
+from bench.select.trials import READS
 from bench.tables import Table, seconds
 
 _STEPS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -34,7 +35,8 @@ def searches(lines: Sequence[SearchLine]) -> Table:
         for line in lines
     ]
     raw = [{**asdict(line), "overrides": list(line.overrides)} for line in lines]
-    notes = ["Validation scores in per cent (higher is better); no test label was looked at to choose."]
+    notes = ["Scores in per cent, higher is better, on what the choice was made by; no trial's test score was known."]
+    notes += [f"Chosen by {rule}: {READS.get(rule, rule)}." for rule in sorted({line.rule for line in lines})]
     if any(not line.sealed for line in lines):
         notes.append("Open: a study whose budget is not spent has chosen nothing yet.")
     for line in lines:
@@ -65,6 +67,14 @@ def curves(lines: Sequence[SearchLine], points: Mapping[str, Sequence[Point]]) -
     return Table(["task", "method", *(str(step) for step in shown)], rows, raw, "Budget curve", notes)
 
 
+def _standing(row: Mapping[str, Any]) -> str:
+    if row["chosen"]:
+        return "chosen"
+    if row["post_hoc"]:
+        return "post hoc"
+    return "declared parameters" if row["number"] == 0 else "scored by another command"
+
+
 def _trials(line: SearchLine) -> str:
     ended = int(line.spent["trials"])
     parts = [f"{int(line.spent[state])} {state}" for state in ("pruned", "failed") if line.spent.get(state)]
@@ -88,7 +98,7 @@ def opened(rows: Sequence[Mapping[str, Any]]) -> Table:
             str(row["number"]),
             _percent(row["value"]),
             _percent(row["test"]),
-            "chosen" if row["chosen"] else "post hoc" if row["post_hoc"] else "declared parameters",
+            _standing(row),
             " ".join(row["overrides"]),
         ]
         for row in rows

@@ -64,10 +64,13 @@ def test_conditions_leave_parameters_out() -> None:
 
 def test_a_condition_on_a_fixed_value() -> None:
     warm = {"optimizer.warmup": {"low": 0.0, "high": 0.5, "when": {"optimizer.schedule": "linear"}}}
-    assert space(warm).at([0.5]) == {}, "the declared schedule is constant"
+    assert space(warm).parameters == (), "the declared schedule is constant"
+    linear = {**VALUES, "optimizer.schedule": "linear"}
+    assert [one.key for one in make_space(warm, linear, (), "lora").parameters] == ["optimizer.warmup"]
 
 
 def test_what_the_command_line_sets_is_not_searched() -> None:
+    assert space({"adaptation.params.rank": {"choices": [2, 4]}}, ("adaptation.params",)).parameters == ()
     assert space({"optimizer.lr": {"low": 1e-4, "high": 1e-2}}, ("optimizer.lr",)).parameters == ()
 
 
@@ -75,6 +78,12 @@ def test_defaults_outside_the_space_are_left_out() -> None:
     assert space(
         {"optimizer.lr": {"low": 0.1, "high": 1.0}, "adaptation.params.rank": {"choices": [8]}}
     ).defaults() == {"adaptation.params.rank": 8}
+
+
+def test_a_stepped_range_ends_at_its_last_point() -> None:
+    (one,) = space({"adaptation.params.rank": {"low": 2.0, "high": 16.0, "step": 4.0}}).parameters
+    assert one.high == 14
+    assert one.edge(14) == "upper"
 
 
 def test_edges() -> None:
@@ -100,6 +109,13 @@ def test_edges() -> None:
     [
         ({"optimizer.lrr": {"low": 0.1, "high": 1.0}}, 'Did you mean "optimizer.lr"'),
         ({"optimizer.lr": {"low": 0.1, "high": 1.0, "when": {"optimizer.shedule": "linear"}}}, "optimizer.schedule"),
+        (
+            {
+                "optimizer.schedule": {"choices": ["constant", "linear"]},
+                "optimizer.warmup": {"low": 0.0, "high": 0.5, "when": {"optimizer.schedule": "liner"}},
+            },
+            "does not hold",
+        ),
         ({"adaptation.params.rank": {"low": 1.5, "high": 3.0}}, "whole number"),
         (
             {
