@@ -19,6 +19,7 @@ from bench.boards.measures import LEVEL
 from bench.boards.memory import remembered
 from bench.boards.overall import critical_difference, overall
 from bench.boards.records import Record, unhurried
+from bench.boards.statistics import SEEDS
 from bench.core.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ def _build(board: Board, records: Sequence[Record], evidence: Evidence, cache: P
         for group, found in zip(groups, measured, strict=True)
         for cell in _cells(group, found, primary, len(records) <= MOST_RECORDS)
     ]
+    for cell in cells:
+        if cell["low"] is not None and cell["basis"] != ESTIMANDS[board.body["interval"]]:
+            cell["note"] = f"Interval: {cell['basis']}."
     cells += _reported(board, groups, primary)
     rules = list(dict.fromkeys(group.rule for group in groups)) or ["val"]
     methods = list(dict.fromkeys([line.method for group in groups for line in group.lines] + _names(board)))
@@ -177,7 +181,7 @@ def _cells(
         if not line.mean or measured is None:
             note = ", ".join(f"{count} {state}" for state, count in sorted(line.states.items())) or "missing"
             empty = {"metric": primary[group.task], "mean": None, "low": None, "high": None, "group": "", "rank": None}
-            found.append({**common, **empty, "best": False, "note": note})
+            found.append({**common, **empty, "best": False, "basis": "", "note": note})
             continue
         place = measured["methods"].index(line.method)
         for metric, mean in line.mean.items():
@@ -195,7 +199,8 @@ def _cells(
                     "group": measured["letters"][place] if main else "",
                     "rank": measured["ranks"][place] if main else None,
                     "best": bool(main and measured["best"][place]),
-                    "note": measured["basis"][place] if main else "new seeds, the same test items",
+                    "basis": measured["basis"][place] if main else SEEDS,
+                    "note": "",
                 }
             )
     return found
@@ -230,6 +235,7 @@ def _reported(board: Board, groups: Sequence[Group], primary: Mapping[str, str])
                 "rank": None,
                 "best": False,
                 "marks": ["reported"],
+                "basis": "",
                 "note": f"{one['citation']} Protocol: {one['protocol']}",
                 "cost": {},
                 "keys": [],

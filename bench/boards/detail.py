@@ -126,7 +126,7 @@ def command(record: Mapping[str, Any]) -> str:
 def notes(board: Board, records: Sequence[Record], cells: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a reader must know: how intervals were made, what is missing, what is provisional."""
     found = ["Scores in per cent. ± is half the width of a 95 % interval; one seed has none."]
-    bases = sorted({str(one["note"]) for one in cells if one["rank"] is not None and one["low"] is not None})
+    bases = sorted({str(one["basis"]) for one in cells if one["rank"] is not None and one["low"] is not None})
     found += [f"Intervals are about {basis}." for basis in bases]
     found.append(
         "Bold: not told apart from the best by paired tests on the same seeds and test items, at 5 % over all pairs of "

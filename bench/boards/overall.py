@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Built = Mapping[str, Any]
+ELO_TASKS = 5  # a bootstrap over fewer tasks says that nothing is uncertain
 
 
 def overall(
@@ -35,7 +36,11 @@ def overall(
         places = ranks(better) if better is not None else []
         average, _, _ = friedman(table)
         basis = ["elo", table.tolist()]
-        strengths = remembered(cache, basis, partial(_strengths, table)) if len(methods) > 1 else []
+        strengths = (
+            remembered(cache, basis, partial(_strengths, table))
+            if len(methods) > 1 and len(tasks) >= ELO_TASKS
+            else None
+        )
         for kind in (one["name"] for one in made["normalisations"]):
             values = _normalised(kind, table, methods, board)
             for place, name in enumerate(methods):
@@ -54,7 +59,7 @@ def overall(
                         "average_rank": float(average[place]),
                         "group": marks[at] if at is not None else "",
                         "tasks": sum(name in measured[task]["methods"] for task in tasks),
-                        "elo": strengths[place] if len(methods) > 1 else None,
+                        "elo": None if strengths is None else strengths[place],
                     }
                 )
     return entries

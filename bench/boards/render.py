@@ -52,6 +52,7 @@ def comma_separated(board: Built) -> str:
         "rank",
         "best",
         "marks",
+        "basis",
         "note",
     )
     writer.writerow(fields)
@@ -116,8 +117,13 @@ def _overall(board: Built, method: str, bold: Any, between: str = " ± ", after:
 
 def _number(mean: float, low: float | None, high: float | None, between: str, after: str) -> str:
     if low is None or high is None:
-        return f"{100 * mean:.1f}"
-    return f"{100 * mean:.1f}{between}{100 * max(mean - low, high - mean):.1f}{after}"
+        return _percent(mean)
+    return f"{_percent(mean)}{between}{_percent(max(mean - low, high - mean))}{after}"
+
+
+def _percent(share: float) -> str:
+    """One digit, rounded from what a person would read off six: 0.9645 is 96.5 here as on the page."""
+    return f"{round(100 * share, 6):.1f}"
 
 
 def _bold_md(text: str) -> str:

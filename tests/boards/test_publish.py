@@ -63,12 +63,12 @@ def test_cells_say_what_is_known(board: Path, made: Publish) -> None:
     assert cell is not None
     own = [one for one in records if one["key"] in cell["keys"]]
     assert cell["mean"] == pytest.approx(np.mean([one["scores"]["accuracy"] for one in own]))
-    assert cell["note"] == "new seeds and new test items"
+    assert (cell["basis"], cell["note"]) == ("new seeds and new test items", "")
     assert cell["seeds"] == 3
     assert cell["low"] < cell["mean"] < cell["high"]
     angle = primary(found, "all", "toy/angle budget.epochs=1 budget.validations=1")
     assert angle is not None
-    assert angle["note"] == "new seeds, the same test items", "a correlation is no mean over rows"
+    assert angle["note"] == "Interval: new seeds, the same test items.", "a correlation is no mean over rows"
     assert any(one["best"] for one in found["cells"])
     overall = {one["method"]: one for one in found["overall"] if one["normalisation"] == "none"}
     assert set(overall) == {"all", "scaled", "scaled optimizer.lr=0.1"}
@@ -220,7 +220,7 @@ def test_every_string_is_inert_in_every_format(board: Path, made: Publish, evil:
     assert "<script>alert" not in written["md"]
     assert "<script>alert" not in written["html"]
     rows = list(csv.reader(written["csv"].splitlines()))
-    assert {len(row) for row in rows} == {13}
+    assert {len(row) for row in rows} == {14}
     assert not any(cell.startswith(("=", "+", "@")) for row in rows for cell in row)
     assert r"\input" not in latex(found)
     table = [line for line in markdown(found).splitlines() if line.startswith("|")]

@@ -42,7 +42,7 @@ function seconds(value) {
 
 // A metric's value as the table writes it: shares in per cent.
 const valueText = (value, unit) =>
-  value === null ? "missing" : unit === "%" ? (100 * value).toFixed(1) : String(Number(value.toPrecision(4)));
+  value === null ? "missing" : unit === "%" ? Number((100 * value).toFixed(6)).toFixed(1) : String(Number(value.toPrecision(4)));
 
 function options(select, items) {
   select.replaceChildren(...items.map(([value, title]) => el("option", { value }, title)));

@@ -78,7 +78,7 @@ def faces(board: Mapping[str, Any]) -> Faces:
 def writer(unit: str, values: Sequence[float | None]) -> Write:
     """How a column's values are written: shares in per cent with one digit, others with about three figures."""
     if unit == "%":
-        return lambda value: f"{round(100 * value, 1) + 0.0:.1f}"  # + 0.0: no -0.0
+        return lambda value: f"{round(round(100 * value, 6), 1) + 0.0:.1f}"  # what six digits show; + 0.0: no -0.0
     largest = max((abs(value) for value in values if value is not None), default=1.0)
     if largest and not 0.01 <= largest < 1e5:
         return lambda value: f"{value:.3g}"
