@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.aggregate import names
 from bench.aggregate.tuned import mark
-from bench.select.trials import Trial, best_of, spent
+from bench.select.trials import READS, Trial, best_of, spent
 
 LEVEL = 0.95
 
@@ -24,6 +24,7 @@ class SearchLine:
     replicate: int
     search: str
     rule: str
+    reads: str  # what the rule looks at
     planned: int
     spent: Mapping[str, float]
     default: float | None
@@ -59,6 +60,7 @@ def line(
         int(spec["replicate"]),
         mark(spec).removeprefix("tuned: "),
         str(spec["rule"]),
+        READS.get(str(spec["rule"]), str(spec["rule"])),
         int(spec["trials"]),
         spent([one for one in trials if one.state != "running"]),
         first,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bench.boards.declare import Board
@@ -57,7 +58,7 @@ def log_to_wandb(board: Board, built: Built) -> None:
 
     cells = ("method", "task", "rule", "metric", "mean", "low", "high", "seeds", "group", "note")
     overall = ("method", "rule", "normalisation", "mean", "low", "high", "average_rank", "group")
-    with wandb.init(project="bench", job_type="leaderboard", name=board.name) as run:
+    with wandb.init(project="bench", job_type="leaderboard", name=board.name, dir=str(Path.cwd())) as run:
         for name, columns, rows in (("cells", cells, built["cells"]), ("overall", overall, built["overall"])):
             run.log(
                 {name: wandb.Table(columns=list(columns), data=[[one[column] for column in columns] for one in rows])}

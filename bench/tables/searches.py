@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.aggregate.searches import Point, SearchLine
-from bench.select.trials import READS
 from bench.tables import Table, seconds
 
 _STEPS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -36,7 +35,7 @@ def searches(lines: Sequence[SearchLine]) -> Table:
     ]
     raw = [{**asdict(line), "overrides": list(line.overrides)} for line in lines]
     notes = ["Scores in per cent, higher is better, on what the choice was made by; no trial's test score was known."]
-    notes += [f"Chosen by {rule}: {READS.get(rule, rule)}." for rule in sorted({line.rule for line in lines})]
+    notes += sorted({f"Chosen by {line.rule}: {line.reads}." for line in lines})
     if any(not line.sealed for line in lines):
         notes.append("Open: a study whose budget is not spent has chosen nothing yet.")
     for line in lines:

@@ -69,7 +69,7 @@ def _work(url: str, folder: str, name: str, carried: Any) -> None:
 
 def test_two_processes_share_a_study(server: str, tmp_path: Path) -> None:
     """Every trial once, none lost, and the same trials as one worker makes with a journal."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     with context.Manager() as manager:
         carried = manager.list()
         processes = [context.Process(target=_work, args=(server, str(tmp_path), "shared", carried)) for _ in range(2)]
