@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     Evidence = Mapping[str, NDArray[Any]]
 
 MOST_RECORDS = 20_000  # that the page lists one by one; of more it would be too large to open on a phone
+DECLARED = "declared"  # the rule that each task declares; of held-out domains, training-domain validation
 RULE_TITLES = {
-    "val": "validation",
+    DECLARED: "as each task declares",
+    "val": "training-domain validation",
     "last": "last step",
     "oracle": "oracle (target validation)",
     "leave-one-domain-out": "leave-one-domain-out",
@@ -50,6 +52,12 @@ class Group:
     rule: str
     lines: Sequence[Line]
     records: Mapping[str, Sequence[Record]]  # method -> its done records
+
+    @property
+    def shown(self) -> str:
+        """The rule as the board's choice of rules names it: others than the declared one are a matter of folds."""
+        folded = any(line.domains is not None for line in self.lines)
+        return self.rule if folded and self.rule != "val" else DECLARED
 
 
 def build(board: Board, records: Sequence[Record], evidence: Evidence, cache: Path | None = None) -> dict[str, Any]:
@@ -72,7 +80,7 @@ def _build(board: Board, records: Sequence[Record], evidence: Evidence, cache: P
         if cell["low"] is not None and cell["basis"] != ESTIMANDS[board.body["interval"]]:
             cell["note"] = f"Interval: {cell['basis']}."
     cells += _reported(board, groups, primary)
-    rules = list(dict.fromkeys(group.rule for group in groups)) or ["val"]
+    rules = sorted({group.shown for group in groups}, key=lambda rule: (rule != DECLARED, rule)) or [DECLARED]
     methods = list(dict.fromkeys([line.method for group in groups for line in group.lines] + _names(board)))
     made = {
         "name": board.name,
@@ -172,7 +180,7 @@ def _cells(
         common = {
             "method": line.method,
             "task": group.task,
-            "rule": group.rule,
+            "rule": group.shown,
             "seeds": line.replicates,
             "cost": costs(line),
             "keys": [one["key"] for one in of_method] if detailed else [],
@@ -215,7 +223,7 @@ def _marks(line: Line, records: Sequence[Record]) -> list[str]:
 
 def _reported(board: Board, groups: Sequence[Group], primary: Mapping[str, str]) -> list[dict[str, Any]]:
     """Published numbers: shown beside ours, compared with nothing, since nobody has their predictions."""
-    rules = {group.task: group.rule for group in groups}
+    rules = {group.task: group.shown for group in reversed(groups)}
     found = []
     for one in board.body["reported"]:
         if one["task"] not in primary:
@@ -225,7 +233,7 @@ def _reported(board: Board, groups: Sequence[Group], primary: Mapping[str, str])
             {
                 "method": one["method"],
                 "task": one["task"],
-                "rule": rules.get(one["task"], "val"),
+                "rule": rules.get(one["task"], DECLARED),
                 "metric": primary[one["task"]],
                 "mean": one["value"],
                 "low": None if half is None else one["value"] - half,

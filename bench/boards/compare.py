@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.boards.build import Group, groups_of
@@ -56,15 +56,22 @@ class Components:
 def differences(records: Sequence[Record], evidence: Mapping[str, Array], first: str, second: str) -> list[Difference]:
     """Every task on which both have results on seeds in common; UserError where there is none."""
     found = []
-    for group in groups_of(records):
+    groups = groups_of(records)
+    for group in groups:
         if {first, second} <= {line.method for line in group.lines if line.mean}:
             pair = Group(
                 group.task, group.rule, [line for line in group.lines if line.method in (first, second)], group.records
             )
-            found.append(_difference(pair, evidence, first, second))
+            found.append(replace(_difference(pair, evidence, first, second), task=_task(group, groups)))
     if not found:
         raise UserError(f"There is no task on which both {first!r} and {second!r} have results.")
     return found
+
+
+def _task(group: Group, groups: Sequence[Group]) -> str:
+    """The task, and the rule where it is read under several."""
+    several = sum(one.task == group.task for one in groups) > 1
+    return f"{group.task} ({group.rule})" if several else group.task
 
 
 def _difference(group: Group, evidence: Mapping[str, Array], first: str, second: str) -> Difference:

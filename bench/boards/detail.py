@@ -126,8 +126,19 @@ def command(record: Mapping[str, Any]) -> str:
 def notes(board: Board, records: Sequence[Record], cells: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a reader must know: how intervals were made, what is missing, what is provisional."""
     found = ["Scores in per cent. ± is half the width of a 95 % interval; one seed has none."]
-    bases = sorted({str(one["basis"]) for one in cells if one["rank"] is not None and one["low"] is not None})
-    found += [f"Intervals are about {basis}." for basis in bases]
+    bases: dict[str, set[str]] = {}
+    for one in cells:
+        if one["rank"] is not None and one["low"] is not None:
+            bases.setdefault(str(one["basis"]), set()).add(str(one["task"]))
+    for basis, tasks in sorted(bases.items()):
+        where = f", on {', '.join(sorted(tasks))}" if len(bases) > 1 else ""
+        found.append(f"Intervals are about {basis}{where}.")
+    ruled = {
+        str(one["task"]): str(one["rule"]) for one in records if one["state"] == "done" and not one["request"]["folds"]
+    }
+    if len(set(ruled.values())) > 1:
+        others = sorted(task for task, rule in ruled.items() if rule != "val")
+        found.append(f"Checkpoints are selected on validation; on {', '.join(others)} the last one counts.")
     found.append(
         "Bold: not told apart from the best by paired tests on the same seeds and test items, at 5 % over all pairs of "
         "a task together (Holm). Ranks are intervals."

@@ -25,7 +25,7 @@ def overall(
     """One entry per method, rule and normalisation. A method that lacks a task follows the board's `missing` rule."""
     entries = []
     for rule in (one["name"] for one in made["rules"]):
-        measured = {group.task: one for group, one in found if group.rule == rule}
+        measured = {group.task: one for group, one in found if group.shown == rule}
         tasks, methods, table = _table(board, measured)
         if not tasks or not methods:
             continue

@@ -99,9 +99,15 @@ def _cell(board: Built, method: str, task: str, bold: Any, between: str = " ± "
         return "missing"
     if cell["mean"] is None:
         return "failed"
-    text = _number(cell["mean"], cell["low"], cell["high"], between, after)
+    unit = next((one["unit"] for one in _task(board, task)["metrics"] if one["name"] == cell["metric"]), "%")
+    text = _number(cell["mean"], cell["low"], cell["high"], between, after, unit)
     shown = bold(text) if cell["best"] else text
     return shown + ("*" if "reported" in cell["marks"] else "")
+
+
+def _task(board: Built, name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next(one for one in board["tasks"] if one["name"] == name)
+    return found
 
 
 def _overall(board: Built, method: str, bold: Any, between: str = " ± ", after: str = "") -> list[str]:
@@ -115,10 +121,12 @@ def _overall(board: Built, method: str, bold: Any, between: str = " ± ", after:
     return ["-", "-"]
 
 
-def _number(mean: float, low: float | None, high: float | None, between: str, after: str) -> str:
+def _number(mean: float, low: float | None, high: float | None, between: str, after: str, unit: str = "%") -> str:
+    """`91.2 ± 0.8`; a metric in a unit of its own as it is."""
+    write = _percent if unit == "%" else lambda value: f"{round(value, 8):.2f}"
     if low is None or high is None:
-        return _percent(mean)
-    return f"{_percent(mean)}{between}{_percent(max(mean - low, high - mean))}{after}"
+        return write(mean)
+    return f"{write(mean)}{between}{write(max(mean - low, high - mean))}{after}"
 
 
 def _percent(share: float) -> str:

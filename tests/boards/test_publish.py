@@ -166,6 +166,34 @@ def test_tuned_boards(board: Path, toy: Path, tmp_path: Path, monkeypatch: pytes
     assert check(board, tmp_path / "cache") == []
 
 
+def test_tasks_of_several_rules_and_units_share_a_board(board: Path, made: Publish) -> None:
+    board.write_text(
+        "title: Mixed\nmethods: [all, scaled]\ntasks: [toy/waves, odd/places, odd/kinds]\n"
+        "overrides: [task.budget.epochs=1, task.budget.validations=1]\nseeds: 2\n"
+    )
+    declared, _ = made(board)
+    text = declared.beside("md").read_text()
+    assert "missing" not in text
+    assert "the last one counts" in text
+    found = build(declared, *load(declared))
+    assert [rule["name"] for rule in found["rules"]] == ["declared", "oracle"]
+    rules = {cell["task"].partition(" ")[0]: set() for cell in found["cells"]}
+    for cell in found["cells"]:
+        rules[cell["task"].partition(" ")[0]].add(cell["rule"])
+    assert rules == {"toy/waves": {"declared"}, "odd/places": {"declared", "oracle"}, "odd/kinds": {"declared"}}
+
+
+def test_a_metric_in_pixels_is_no_percentage(board: Path, made: Publish) -> None:
+    declared, _ = made(board)
+    found = build(declared, *load(declared))
+    for task in found["tasks"]:
+        for metric in task["metrics"]:
+            metric["unit"] = "px"
+    cell = primary(found, "all", found["tasks"][1]["name"])
+    assert cell is not None
+    assert f"{cell['mean']:.2f} ± " in markdown(found)
+
+
 def test_reported_numbers_stand_apart(board: Path, made: Publish) -> None:
     board.write_text(
         board.read_text()
