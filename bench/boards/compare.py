@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from bench.boards.build import Group, groups_of
 from bench.boards.measures import LEVEL, half_width
 from bench.boards.records import Record
-from bench.boards.statistics import items_of, measure, pairs_of
+from bench.boards.resampling import bootstrap, sign_flips
+from bench.boards.statistics import items_of, measure, pairs_of, scores_of
 from bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Difference:
     p: float | None
     seeds: int
     items: int | None
+    permutation: float | None  # p of sign flips over items, or over seeds where no items are known
+    bootstrap: float | None  # half the width of the two-way percentile bootstrap; None without items
     needed: int | None  # seeds that would separate a true difference of this size; None where none are enough
     basis: str
 
@@ -85,7 +88,7 @@ def _difference(group: Group, evidence: Mapping[str, Array], first: str, second:
     half = half_width(float(variance), float(freedom))
     p = None
     if half is not None:
-        p = 1.0 if not gap else 0.0 if not variance else float(2 * t.sf(abs(gap) / math.sqrt(variance), freedom))
+        p = float(2 * t.sf(abs(gap) / math.sqrt(variance), freedom))
     known = components(group, evidence, first, second)
     items = items_of(group, [first, second], measured["common"], evidence)
     return Difference(
@@ -97,15 +100,24 @@ def _difference(group: Group, evidence: Mapping[str, Array], first: str, second:
         p,
         len(measured["common"]),
         None if items is None else items.shape[2],
+        _permuted(group, items, first, second, measured["common"]),
+        None if items is None or len(measured["common"]) < 2 else bootstrap(items[0] - items[1]),
         None if known is None or not gap else needed(known, abs(gap)),
         measured["basis"][0] if half is not None else "one seed in common: nothing is known of the spread",
     )
 
 
+def _permuted(group: Group, items: Array | None, first: str, second: str, common: Sequence[int]) -> float | None:
+    import numpy as np
+
+    if items is not None:
+        return sign_flips((items[0] - items[1]).mean(axis=0))
+    scores = [scores_of(group.records[name], group.rule) for name in (first, second)]
+    return sign_flips(np.array([scores[0][one] - scores[1][one] for one in common])) if len(common) > 1 else None
+
+
 def components(group: Group, evidence: Mapping[str, Array], first: str, second: str) -> Components | None:
     """The variance components of a difference, from the seeds both have; None for fewer than two."""
-    from bench.boards.statistics import scores_of
-
     scores = [scores_of(group.records[name], group.rule) for name in (first, second)]
     common = sorted(set(scores[0]) & set(scores[1]))
     if len(common) < 2:

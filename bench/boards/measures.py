@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 LEVEL = 0.95
+_NOTHING = 1e-24  # a variance that is nought but for rounding
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,12 @@ class Pairs:
 
 
 def half_width(variance: float, freedom: float) -> float | None:
-    """Half the width of a 95 % t interval."""
+    """Half the width of a 95 % t interval; None where it is not known, or nothing varied, which shows no spread."""
     import math
 
     from scipy.stats import t
 
-    if not (math.isfinite(variance) and math.isfinite(freedom)):
+    if not (math.isfinite(variance) and math.isfinite(freedom)) or variance <= _NOTHING:
         return None
     return float(t.ppf(0.5 + LEVEL / 2, max(freedom, 1.0)) * math.sqrt(max(variance, 0.0)))
 
@@ -110,7 +111,7 @@ def significant(pairs: Pairs) -> Array:
     count = len(pairs.means)
     gaps = pairs.means[:, None] - pairs.means[None, :]
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.abs(gaps) / np.sqrt(pairs.variances)
+        ratio = np.abs(gaps) / np.sqrt(np.where(pairs.variances > _NOTHING, pairs.variances, np.nan))
     p = 2 * t.sf(ratio, np.maximum(pairs.freedom, 1.0))
     p = np.where(np.isnan(p), 1.0, p)
     upper = np.triu_indices(count, 1)
@@ -137,20 +138,26 @@ def ranks(better: Array) -> list[tuple[int, int]]:
 
 
 def letters(means: Sequence[float], better: Array) -> list[str]:
-    """Compact letters: two methods share one exactly where they are tied (Piepho. 2004: insert and absorb)."""
-    import numpy as np
+    """Compact letters: two methods share one exactly where they are tied.
 
+    The tied pairs are covered by groups, each grown greedily from the best pair that is in none yet (Gramm et al.
+    2007). Listing every largest group, as Piepho (2004) does, can take tens of thousands of letters for sixty methods.
+    """
     count = len(means)
     order = sorted(range(count), key=lambda place: (-means[place], place))
-    groups: list[set[int]] = [set(range(count))]
-    for one in order:
-        for other in np.flatnonzero(better[one]):
-            split: list[set[int]] = []
-            for group in groups:
-                split += [group - {one}, group - {int(other)}] if {one, int(other)} <= group else [group]
-            groups = _absorbed(split)
-    groups.sort(key=lambda group: [order.index(place) for place in sorted(group, key=order.index)])
-    return ["".join(_letter(number) for number, group in enumerate(groups) if place in group) for place in range(count)]
+    tied = {one: {other for other in order if not (better[one, other] or better[other, one])} for one in order}
+    groups: list[set[int]] = []
+    for place, one in enumerate(order):
+        for other in order[place:]:
+            if other in tied[one] and not any({one, other} <= group for group in groups):
+                group = {one, other}
+                for more in order:
+                    if group <= tied[more]:
+                        group.add(more)
+                groups.append(group)
+    found = [group for group in groups if not any(group < larger for larger in groups)]
+    found.sort(key=lambda group: sorted(order.index(place) for place in group))
+    return ["".join(_letter(number) for number, group in enumerate(found) if place in group) for place in range(count)]
 
 
 def friedman(scores: Array) -> tuple[Array, float, float]:
@@ -229,14 +236,6 @@ def _apart(values: Array) -> Array:
     np.fill_diagonal(found, own)
     made: Array = found
     return made
-
-
-def _absorbed(groups: list[set[int]]) -> list[set[int]]:
-    kept: list[set[int]] = []
-    for group in sorted(groups, key=len, reverse=True):
-        if group and not any(group <= other for other in kept):
-            kept.append(group)
-    return kept
 
 
 def _letter(number: int) -> str:

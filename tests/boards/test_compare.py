@@ -88,3 +88,32 @@ def test_power_is_the_median_pair_s(board: Path, made: Publish) -> None:
     assert harder is None or (seeds is not None and harder >= seeds)
     with pytest.raises(UserError, match="two seeds in common"):
         power([one for one in records if one["replicate"] == 0], evidence, task, 0.1)
+
+
+def test_sign_flips_are_scipy_s_permutation_test() -> None:
+    from scipy import stats
+
+    from bench.boards.resampling import sign_flips
+
+    drawn = np.random.default_rng(3)
+    gaps = drawn.normal(0.4, 1, size=9)
+    found = stats.permutation_test(
+        (gaps,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
+    )
+    assert sign_flips(gaps) == pytest.approx(found.pvalue)
+    many = drawn.normal(0.1, 1, size=300)
+    assert sign_flips(many) == pytest.approx(stats.ttest_1samp(many, 0).pvalue, abs=0.03)
+    assert sign_flips(np.ones(3)) == 0.25, "three seeds cannot say more"
+
+
+def test_resampling_agrees_with_the_default(board: Path, made: Publish) -> None:
+    declared, _ = made(board)
+    records, evidence = load(declared)
+    for one in differences(records, evidence, "all", "scaled"):
+        assert one.permutation is not None
+        if one.items is None:
+            assert one.permutation >= 0.25
+            assert one.bootstrap is None
+        else:
+            assert one.bootstrap is not None
+            assert 0 < one.bootstrap < 0.5

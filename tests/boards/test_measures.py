@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,29 @@ def test_letters_are_shared_exactly_by_what_is_tied(seed: int) -> None:
     assert "a" in found[best]
 
 
+def test_sixty_methods_need_few_letters() -> None:
+    """Thin ties: every largest group of them would be tens of thousands."""
+    drawn = np.random.default_rng(0)
+    means = drawn.normal(size=60)
+    told = drawn.random((60, 60)) < 0.25
+    better = (means[:, None] > means[None, :]) & (told | told.T)
+    found = letters(list(means), better)
+    for one in range(60):
+        for other in range(60):
+            named = [set(re.findall(r"\(\d+\)|[a-z]", text)) for text in (found[one], found[other])]
+            assert bool(named[0] & named[1]) == (not (better[one, other] or better[other, one]))
+    assert max(len(re.findall(r"\(\d+\)|[a-z]", text)) for text in found) < 300
+
+
+def test_where_nothing_varies_nothing_is_claimed() -> None:
+    values = np.zeros((2, 4, 30))
+    values[1] = 1.0
+    found = crossed(values)
+    assert found.half(0) is None
+    assert not significant(found).any()
+    assert not significant(over_replicates(values.mean(axis=2))).any()
+
+
 def test_ranks_hold_their_ends() -> None:
     better = np.array([[0, 1, 1], [0, 0, 0], [0, 0, 0]], dtype=bool)
     assert ranks(better) == [(1, 1), (2, 3), (2, 3)]
@@ -187,6 +211,26 @@ def test_coverage_of_the_default_interval(seeds: int, items: int, of_seeds: floa
     print(f"\n{seeds} seeds, {items} items, variances {of_seeds} and {of_items}: {100 * found:.1f} %")
     if seeds >= 5:
         assert 0.935 <= found <= 0.965
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize(("middle", "of_seeds"), [(0.5, 0.05), (1.5, 0.05), (1.0, 0.2)])
+def test_coverage_where_items_are_right_or_wrong(seeds: int, middle: float, of_seeds: float) -> None:
+    """Items that are right with a probability of their own, on the scale of a probit; 400 of them."""
+    from scipy.special import ndtr
+
+    drawn, count, hits = np.random.default_rng(seeds), 3000, 0
+    true = float(ndtr(middle / np.sqrt(1 + 1.0 + of_seeds**2)))
+    for _ in range(count):
+        level = middle + drawn.normal(size=(1, 400)) + of_seeds * drawn.normal(size=(seeds, 1))
+        right = (drawn.normal(size=(seeds, 400)) < level).astype(float)
+        found = crossed(right[None])
+        half = found.half(0)
+        assert half is not None
+        hits += abs(found.means[0] - true) <= half
+    print(f"\n{seeds} seeds, 400 right or wrong, {100 * true:.0f} % right: {100 * hits / count:.1f} %")
+    assert seeds < 5 or 0.935 <= hits / count <= 0.965
 
 
 @pytest.mark.slow

@@ -21,17 +21,26 @@ Examples:
 @click.argument("first")
 @click.argument("second")
 @click.argument("tasks", nargs=-1, metavar="[TASKS...]")
+@click.option("--resample", is_flag=True, help="Show a permutation test and a bootstrap interval beside them.")
 @offline_option
 @store_option
 @json_option
-def command(first: str, second: str, tasks: tuple[str, ...], offline: bool, store: str | None, as_json: bool) -> None:
+def command(
+    first: str,
+    second: str,
+    tasks: tuple[str, ...],
+    resample: bool,
+    offline: bool,
+    store: str | None,
+    as_json: bool,
+) -> None:
     """Compare two methods on the same seeds and test items: difference, interval, p, seeds that would tell."""
     from bench.boards.compare import differences
     from bench.data.access import Access
 
     records, evidence = evidence_of(tasks, store, Access.from_environment(offline), (first, second))
     found = differences(records, evidence, first, second)
-    emit(_table(found, first, second), as_json)
+    emit(_table(found, first, second, resample), as_json)
 
 
 def evidence_of(tasks: tuple[str, ...], store: str | None, access: Any, methods: tuple[str, ...] = ()) -> Any:
@@ -55,7 +64,11 @@ def evidence_of(tasks: tuple[str, ...], store: str | None, access: Any, methods:
     return gather(wanted, searched, opened, access)
 
 
-def _table(found: Any, first: str, second: str) -> Any:
+def _p(value: float | None) -> str:
+    return "-" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _table(found: Any, first: str, second: str, more: bool) -> Any:
     from bench.tables import Table
 
     rows = [
@@ -64,7 +77,8 @@ def _table(found: Any, first: str, second: str) -> Any:
             f"{100 * one.first:.1f}",
             f"{100 * one.second:.1f}",
             f"{100 * one.gap:+.1f}" + (f" ± {100 * one.half:.1f}" if one.half is not None else ""),
-            "-" if one.p is None else "< 0.001" if one.p < 0.001 else f"{one.p:.3f}",
+            _p(one.p),
+            *([_p(one.permutation), "-" if one.bootstrap is None else f"± {100 * one.bootstrap:.1f}"] if more else []),
             str(one.seeds),
             "-" if one.items is None else f"{one.items:,}",
             _needed(one),
@@ -77,7 +91,13 @@ def _table(found: Any, first: str, second: str) -> Any:
         *(f"Interval and p are about {basis}." for basis in bases),
         "needed: seeds with which a true difference of this size would be found with 80 % power.",
     ]
-    header = ["task", first, second, "difference", "p", "seeds", "items", "needed"]
+    if more:
+        notes.append(
+            "permutation: p of sign flips over test items, of these seeds (over seeds where no items are known); "
+            "bootstrap: half of the two-way percentile interval."
+        )
+    resampled = ["permutation", "bootstrap"] if more else []
+    header = ["task", first, second, "difference", "p", *resampled, "seeds", "items", "needed"]
     return Table(header, rows, [asdict(one) for one in found], "", notes, left=1)
 
 
