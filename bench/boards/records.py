@@ -75,11 +75,7 @@ def _read(text: str, path: Path) -> Kept:
     parts: dict[str, Any] = {}
     records: list[Record] = []
     evidence = None
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            value = json.loads(line)
-        except ValueError:
-            value = None
+    for number, value in enumerate(_values(text, path), start=1):
         if not isinstance(value, dict):
             raise UserError(f"{path}, line {number}: expected a JSON object.")
         if number == 1:
@@ -95,6 +91,23 @@ def _read(text: str, path: Path) -> Kept:
         else:
             records.append(_unfolded(value, parts, f"{path}, line {number}"))
     return Kept(records, evidence)
+
+
+def _values(text: str, path: Path) -> list[Any]:
+    """The value of every line. All lines are parsed as one list: the keys they share are then made once."""
+    lines = text.splitlines()
+    try:
+        values = json.loads(f"[{','.join(lines)}]")
+        if len(values) == len(lines):
+            return list(values)
+    except ValueError:
+        pass
+    for number, line in enumerate(lines, start=1):
+        try:
+            json.loads(line)
+        except ValueError:
+            raise UserError(f"{path}, line {number}: expected a JSON object.") from None
+    raise UserError(f"{path}: expected one JSON object a line.")
 
 
 def is_file_name(text: str) -> bool:
