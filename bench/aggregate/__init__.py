@@ -72,7 +72,8 @@ def lines(rows: Iterable[Mapping[str, Any]], everything: bool = False) -> list[L
         variants.setdefault(row["variant"], []).append(row)
     groups: dict[tuple[str, str, str], list[list[Mapping[str, Any]]]] = {}
     for variant in variants.values():
-        label = min((names(row["request"]) for row in variant), key=lambda pair: (len("".join(pair)), pair))
+        labels = {row.get("label") or names(row["request"]) for row in variant}
+        label = min(labels, key=lambda pair: (len("".join(pair)), pair))
         rule = str(variant[0].get("rule") or "")  # the rule a search chose by: others' choices are no older versions
         groups.setdefault((*label, rule), []).append(variant)
     made = []

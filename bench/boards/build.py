@@ -141,6 +141,7 @@ def _row(record: Record) -> dict[str, Any]:
     return {
         **record,
         "variant": f"{record['method']} = {record['task']}",
+        "label": (record["method"], record["task"]),
         "scores": record.get("scores"),
         "cost": record.get("cost"),
         "rule": record["rule"] if record.get("tuned") else None,
@@ -216,6 +217,7 @@ def _cells(
 
 def _marks(line: Line, records: Sequence[Record]) -> list[str]:
     marks = ["provisional"] if line.provisional else []
+    marks += ["post hoc"] if any(one.get("post_hoc") for one in records) else []
     marks += ["stale"] if any(one.get("stale") for one in records) else []
     marks += sorted({str(one["standing"]) for one in records if one.get("standing")})
     return marks

@@ -81,6 +81,8 @@ def gather(
     evidence: dict[str, NDArray[Any]] = {}
     by_key = {one.selection["key"]: one for one in sealed} | {key: one for one in sealed for key in one.confirmed}
     for row in rows:
+        if row["state"] == "done" and not row["scores"]:
+            continue  # a search's trial that nobody has scored: for a board it is still to be made
         record = record_of(row, store)
         if row["request"].get("tuned"):
             record["tuned"] = _tuned(by_key[row["key"]])
@@ -142,6 +144,6 @@ def _evidence(row: Mapping[str, Any], store: Store, access: Access) -> dict[str,
 
     folder = store.folder(row["key"])
     record = store.record(row["key"])
-    if folder is None or record is None or row.get("post_hoc"):
+    if folder is None or record is None:
         return {}
     return per_item(folder, record["spec"]["task"], record["data"], access, row["request"])

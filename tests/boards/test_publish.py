@@ -194,6 +194,34 @@ def test_a_metric_in_pixels_is_no_percentage(board: Path, made: Publish) -> None
     assert f"{cell['mean']:.2f} ± " in markdown(found)
 
 
+def test_trials_of_a_search_are_no_results_of_a_board(
+    board: Path, made: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method whose very parameters were a trial: not scored it is missing, scored afterwards it says so."""
+    from bench.api import sealed
+    from bench.cli.main import main
+
+    budget = "task.budget.epochs=1"
+    sweep = ["sweep", "scaled=toy/waves", budget, "--trials", "3", "--sampler", "random", "--confirm-seeds", "0"]
+    monkeypatch.setenv("BENCH_STORE", str(tmp_path / "store"))
+    with pytest.raises(SystemExit):
+        main([*sweep, "--offline", "--log", "none"])
+    from bench.store import Store
+
+    (study,) = sealed(Store(tmp_path / "store"))
+    other = next(one for one in study.selection["trials"] if one["overrides"] and one["key"] != study.selection["key"])
+    board.write_text(
+        f"title: Trials\nmethods: ['scaled {other['overrides'][0]}']\ntasks: [toy/waves]\noverrides: [{budget}]\n"
+        "seeds: 1\n"
+    )
+    declared, published = made(board, no_run=True)
+    assert (published.records, published.missing) == (0, 1)
+    declared, published = made(board)
+    assert published.missing == 0
+    found = build(declared, *load(declared))
+    assert {tuple(cell["marks"]) for cell in found["cells"]} <= {("post hoc",), ("provisional", "post hoc")}
+
+
 def test_reported_numbers_stand_apart(board: Path, made: Publish) -> None:
     board.write_text(
         board.read_text()

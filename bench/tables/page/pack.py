@@ -11,6 +11,7 @@ from bench.tables.page.faces import COSTS, Face, Faces, number
 
 MARKS = {
     "provisional": "made from uncommitted code or from data that differ from the published ones",
+    "post hoc": "a search's trial that was not chosen, scored afterwards",
     "stale": "its method, metric or data changed since",
     "reported": "another's number: from a publication, or sent without what would verify it",
     "verified": "sent by somebody, and scored here from its predictions",
