@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import re
 import tempfile
 import zipfile
@@ -25,6 +26,7 @@ from bench.boards.verify import AGREES, TOLERANCE, verdict
 from bench.core.errors import UserError
 from bench.core.files import write_atomic, write_json
 from bench.data.access import Access
+from bench.predictions import CANDIDATES
 from bench.store import Store
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ VERIFIED, REPORTED = "verified", "reported"
 MOST_BYTES = 4 * 2**30
 _RECORDS, _EVIDENCE = "records.jsonl", "evidence.zip"
 _PREDICTIONS = re.compile(r"predictions/[0-9a-f]{64}/(best|last)\.[A-Za-z0-9_ .-]{1,100}\.safetensors")
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,100}")
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -76,6 +79,9 @@ def check(path: Path, access: Access) -> list[Received]:
     with _opened(path) as folder:
         kept = read_records(folder / _RECORDS)
         evidence = read_evidence(folder / _EVIDENCE) if kept.evidence else {}
+        for one in kept.records:
+            if one["state"] == "done" and not _well_formed(one):
+                raise UserError(f"{path}: the record {one['key'][:12]} is not in the form of one.")
         return [_received(one, evidence, folder, access) for one in kept.records if one["state"] == "done"]
 
 
@@ -147,6 +153,34 @@ def _scored(record: Record, predictions: Path, access: Access) -> tuple[dict[str
         event = score(place, task, own.name, _parts(record), problem_of(task), access)
         items = per_item(place, task, record["data"], access, request)
     return event["values"], items
+
+
+def _well_formed(record: Record) -> bool:
+    """Whether a received record has what tables read, in the form they read it, and names that lead nowhere."""
+    request, scores = record.get("request"), record.get("scores")
+    selection, data = record.get("selection"), record.get("data")
+    mappings = (request, scores, selection, data, record.get("spec"), record.get("cost"), record.get("provenance"))
+    if not all(isinstance(one, dict) for one in mappings) or not isinstance(record.get("typed"), list):
+        return False
+    assert isinstance(request, dict)
+    assert isinstance(scores, dict)
+    assert isinstance(selection, dict)
+    assert isinstance(data, dict)
+    rows = data.get("rows")
+    return (
+        re.fullmatch("[0-9a-f]{64}", record["key"]) is not None
+        and all(isinstance(request.get(name), str) for name in ("method", "task", "precision"))
+        and all(isinstance(one, str) for one in [*request.get("overrides", [0]), *record["typed"], record.get("rule")])
+        and (record.get("fold") is None or isinstance(record["fold"], str))
+        and all(isinstance(one, (int, float)) and math.isfinite(one) for one in scores.values())
+        and "score" in scores
+        and isinstance(selection.get("candidate"), str)
+        and selection["candidate"] in CANDIDATES
+        and isinstance(rows, dict)
+        and all(_PART.fullmatch(name) and isinstance(count, int) for name, count in rows.items())
+        and re.fullmatch("[0-9a-f]{64}", str(data.get("digest"))) is not None
+        and all(isinstance(name, str) for name in (record.get("evidence") or {}).values())
+    )
 
 
 def _parts(record: Record) -> list[str]:

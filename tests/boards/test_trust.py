@@ -145,6 +145,40 @@ def test_a_pack_holds_nothing_else(tmp_path: Path, access: Access, name: str, sa
     assert not (tmp_path.parent / "evil.py").exists()
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("selection", "candidate"), "../../../etc/passwd"),
+        (("data", "rows"), {"test/../../x": 3}),
+        (("data", "digest"), "../../.."),
+        (("scores", "score"), "high"),
+        (("request", "method"), 3),
+        (("request",), None),
+        (("fold",), 7),
+        (("typed",), [1]),
+    ],
+)
+def test_received_records_lead_nowhere(
+    board: Path, made: Publish, tmp_path: Path, access: Access, place: tuple[str, ...], value: Any
+) -> None:
+    declared, _ = made(board)
+
+    def spoiling(records: Any) -> None:
+        where = records[0]
+        for name in place[:-1]:
+            where = where[name]
+        where[place[-1]] = value
+
+    spoil(declared, spoiling)
+    pack_file = tmp_path / "evil.zip"
+    with zipfile.ZipFile(pack_file, "w") as file:
+        file.writestr("records.jsonl", declared.beside("records.jsonl").read_bytes())
+        evidence = next(board.parent.glob("*.evidence.zip"))
+        file.writestr("evidence.zip", evidence.read_bytes())
+    with pytest.raises(UserError, match="is not in the form of one|a record needs"):
+        check(pack_file, access)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK", b"not a zip at all"])
 def test_what_is_no_pack_is_a_sentence(tmp_path: Path, access: Access, content: bytes) -> None:
     (tmp_path / "evil.zip").write_bytes(content)
