@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from bench.boards.declare import Board
 from bench.boards.evidence import digest_of, read_evidence, write_evidence
 from bench.boards.publish import load, write
-from bench.boards.records import Record, read_records, write_records
+from bench.boards.records import Record, cell, read_records, write_records
 from bench.boards.verify import AGREES, TOLERANCE, verdict
 from bench.core.errors import UserError
 from bench.core.files import write_atomic, write_json
@@ -100,10 +100,10 @@ def add(board: Board, made: list[Record], arrays: dict[str, NDArray[Any]]) -> in
     """Write records into a board's, those that are there already left out; how many were new."""
     records, evidence = load(board)
     keys = {one["key"] for one in records}
-    there = {_cell(one) for one in records if one["state"] == "done"}
+    there = {cell(one) for one in records if one["state"] == "done"}
     new = [one for one in made if one["key"] not in keys]
     for one in new:
-        if _cell(one) in there:
+        if cell(one) in there:
             said = f"{one['method']} on {one['task']}, seed {one['replicate']}"
             raise UserError(f"{board.name} has another record of {said}; rename the method that joins it.")
     write(board, [*records, *new], evidence | arrays)
@@ -185,10 +185,6 @@ def _well_formed(record: Record) -> bool:
 
 def _parts(record: Record) -> list[str]:
     return [part for part in record["data"]["rows"] if part.startswith(("test", "target-val"))]
-
-
-def _cell(record: Record) -> tuple[Any, ...]:
-    return record["method"], record["task"], record["fold"], record["replicate"]
 
 
 def _add(file: zipfile.ZipFile, name: str, data: bytes) -> None:

@@ -11,7 +11,7 @@ from bench.boards.build import build
 from bench.boards.collect import Planned, collect
 from bench.boards.declare import Board, read_board
 from bench.boards.evidence import digest_of, read_evidence, write_evidence
-from bench.boards.records import Record, read_records, write_records
+from bench.boards.records import Record, cell, read_records, write_records
 from bench.boards.render import texts
 from bench.core.canonical import digest
 from bench.core.errors import UserError
@@ -101,19 +101,15 @@ def _with_earlier(
         return records, evidence, 0
     earlier, theirs = load(board)
     wanted = {run.key for run in planned.runs}
-    have = {_cell(one) for one in records if one["state"] == "done"}
-    kept = [one for one in earlier if one["state"] == "done" and _cell(one) not in have and _asked(board, one)]
+    have = {cell(one) for one in records if one["state"] == "done"}
+    kept = [one for one in earlier if one["state"] == "done" and cell(one) not in have and _asked(board, one)]
     stale = 0
     for one in kept:
         one["stale"] = bool(wanted) and one["key"] not in wanted and not one.get("standing")
         stale += one["stale"]
-    replaced = {_cell(one) for one in kept}
-    left = [one for one in records if _cell(one) not in replaced]
+    replaced = {cell(one) for one in kept}
+    left = [one for one in records if cell(one) not in replaced]
     return [*left, *kept], theirs | evidence, stale
-
-
-def _cell(record: Record) -> tuple[Any, ...]:
-    return record["method"], record["task"], record["fold"], record["replicate"]
 
 
 def _asked(board: Board, record: Record) -> bool:

@@ -121,6 +121,11 @@ def order(record: Mapping[str, Any]) -> tuple[str, str, str, int, str]:
     return str(record["task"]), str(record["method"]), fold, int(record["replicate"]), str(record["key"])
 
 
+def cell(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What there can be one record of on a board: method, task, fold, replicate."""
+    return record["method"], record["task"], record["fold"], record["replicate"]
+
+
 def _folded(record: Record, parts: dict[str, Any]) -> Record:
     made: Record = json.loads(canonical(record))
     for above, last in _PLACES:
