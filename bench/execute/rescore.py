@@ -24,11 +24,9 @@ def rescore(store: Store, key: str, access: Access, chosen_by: str | None = None
     `chosen_by` names the study that has chosen the run. UserError for a run that is not done, and for a trial of a
     search that has not chosen yet.
     """
-    from bench.data.prepare import prepare
-    from bench.declarations.catalog import Catalog
-    from bench.plan.grid import again, wanted_data
     from bench.problems import problem_of
     from bench.score import score
+    from bench.score.evidence import prepare_again
 
     record, folder = store.record(key), store.folder(key)
     if record is None or folder is None:
@@ -37,11 +35,7 @@ def rescore(store: Store, key: str, access: Access, chosen_by: str | None = None
     task, data = record["spec"]["task"], record["data"]["digest"]
     problem = problem_of(task)
     parts = [part for part in record["data"]["rows"] if part.startswith(("test", "target-val"))]
-    if not (access.cache / "sealed" / data / "meta.json").exists():
-        run = again(record["request"], Catalog.find(), access)
-        if run.data != data:
-            raise UserError(f"The data of {key[:12]} are not in the cache, and the task's data changed since.")
-        prepare(wanted_data(run), access)
+    prepare_again(data, access, record["request"])
     event = {**score(folder, task, data, parts, problem, access), **mark}
     count = store.append_score(key, event)
     return {**event, "count": count}
