@@ -15,8 +15,16 @@ if TYPE_CHECKING:
     from bench.core.errors import UserError as UserError
     from bench.execute.adapters import Adaptation as Adaptation
     from bench.execute.adapters import Adapter as Adapter
+    from bench.execute.backbones import Features as Features
+    from bench.execute.batch import Batch as Batch
+    from bench.execute.batch import Rows as Rows
+    from bench.execute.head import Head as Head
     from bench.execute.method import Method as Method
     from bench.execute.objective import Objective as Objective
+    from bench.execute.optimizer import Rule as Rule
+    from bench.execute.parts import Info as Info
+    from bench.execute.phases import Phase as Phase
+    from bench.execute.step import Step as Step
 
 _HOMES = {
     "run": "bench.api",
@@ -27,6 +35,14 @@ _HOMES = {
     "Objective": "bench.execute.objective",
     "Adapter": "bench.execute.adapters",
     "Adaptation": "bench.execute.adapters",
+    "Head": "bench.execute.head",
+    "Rule": "bench.execute.optimizer",
+    "Features": "bench.execute.backbones",
+    "Batch": "bench.execute.batch",
+    "Rows": "bench.execute.batch",
+    "Step": "bench.execute.step",
+    "Phase": "bench.execute.phases",
+    "Info": "bench.execute.parts",
 }
 __all__ = [*_HOMES]
 

@@ -17,6 +17,7 @@ from bench.store import Store, store_path
 if TYPE_CHECKING:
     from bench.aggregate.tuned import Sealed
     from bench.execute.grid import Outcome
+    from bench.execute.options import Options
     from bench.execute.progress import Progress
     from bench.tables import Table
 
@@ -85,22 +86,73 @@ def run(
     threads: int | None = None,
     micro_batch: int | None = None,
     log: Sequence[str] = ("csv",),
+    debug: bool = False,
 ) -> Records:
     """Carry out what is not done yet and give the rows of all runs asked for.
 
-    Raises UserError for a mistake in the request; a method's own failure is a row with `state` "failed".
+    Raises UserError for a mistake in the request; a method's own failure is a row with `state` "failed". Interrupted
+    (Ctrl-C, the stop button of a notebook, SIGTERM), it ends after the step with a checkpoint and raises
+    KeyboardInterrupt or SystemExit; the same call goes on from there. With `debug` two steps of each run are made,
+    nothing is recorded and a method's exception is raised as it is.
     """
-    from bench.execute.options import Options, check
+    from bench.execute.session import access_for, options_for
 
-    options = Options(device=device, workers=workers, threads=threads, micro_batch=micro_batch, log=tuple(log))
-    check(options)
-    access = Access.from_environment(offline)
+    options = options_for(device, workers, threads, micro_batch, log, debug)
+    access = access_for(offline)
     runs = plan_runs(arguments, seeds=_seeds(seeds), precision=precision, twin=twin, folds=folds, access=access)
+    if debug:
+        try_out(runs, access, options)
+        return Records([])
     opened = Store.open(store_path(store))
-    outcome = carry_out(runs, opened, access, options, retry=retry)
+    outcome, received = perform(runs, opened, access, options, retry=retry)
+    if outcome.interrupted:
+        raise _stopped(received)
     if outcome.refused:
         raise UserError(next(iter(outcome.refused.values())))
     return rows_of(opened, runs)
+
+
+def perform(
+    runs: Sequence[Run],
+    store: Store,
+    access: Access,
+    options: Options,
+    progress: Progress | None = None,
+    retry: bool = False,
+) -> tuple[Outcome, list[int]]:
+    """`carry_out`, and the signals that came meanwhile: what `bench run` and `bench.run` do."""
+    from bench.execute.session import stops
+
+    with stops(options.stop) as received:
+        return carry_out(runs, store, access, options, progress, retry), received
+
+
+def try_out(runs: Sequence[Run], access: Access, options: Options) -> list[tuple[Run, float | None]]:
+    """Two steps of each run in a folder that is thrown away, and its validation score; exceptions are raised."""
+    import tempfile
+
+    from bench.execute.engine import execute
+    from bench.execute.progress import Silent
+    from bench.execute.session import stops
+
+    scores = []
+    with stops(options.stop):
+        for run in runs:
+            with tempfile.TemporaryDirectory() as folder:
+                record = execute(run, Path(folder), None, access, replace(options, log=("none",)), Silent())
+            scores.append((run, record["selection"]["value"]))
+    return scores
+
+
+def _stopped(received: Sequence[int]) -> BaseException:
+    """What a call from Python ends with when it was asked to stop."""
+    import signal
+
+    said = "Stopped; what was done is kept. The same call goes on from there."
+    if received and received[-1] == signal.SIGTERM:
+        print(said)
+        return SystemExit(128 + signal.SIGTERM)
+    return KeyboardInterrupt(said)
 
 
 def sweep(
@@ -128,21 +180,23 @@ def sweep(
 
     Without `confirm_seeds` these are the chosen trials themselves. Raises UserError for a mistake in the request.
     """
-    from bench.execute.options import Options, check
+    from bench.execute.session import access_for, options_for, stops
     from bench.plan.study import Search, plan_studies
     from bench.search.sweep import Quiet, fresh_seeds
     from bench.search.sweep import sweep as carry_out_sweep
 
-    options = Options(device=device, workers=workers, threads=threads, micro_batch=micro_batch, log=tuple(log))
-    check(options)
-    access = Access.from_environment(offline)
+    options = options_for(device, workers, threads, micro_batch, log)
+    access = access_for(offline)
     search, searched = Search(sampler, sampler_seed, pruner, trials, seconds), _seeds(seeds)
     studies = plan_studies(
         arguments, search, seeds=searched, precision=precision, twin=twin, folds=folds, access=access
     )
     opened, quiet = Store.open(store_path(store)), Quiet()
     fresh = fresh_seeds(confirm_seeds, searched)
-    swept = carry_out_sweep(studies, opened, access, options, quiet, quiet, storage, fresh)
+    with stops(options.stop) as received:
+        swept = carry_out_sweep(studies, opened, access, options, quiet, quiet, storage, fresh)
+    if swept.interrupted:
+        raise _stopped(received)
     if swept.refused:
         raise UserError(swept.refused[0])
     return tuned_rows(opened, list(swept.selections))

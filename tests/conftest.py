@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,3 +47,54 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(PROJECTS / "toy", folder, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.chdir(folder)
     return folder
+
+
+Go = Callable[..., tuple[Any, list[dict[str, Any]]]]  # the store, the rows
+
+
+@pytest.fixture
+def go(tmp_path: Path) -> Go:
+    """Plan and carry out in this process; gives the store and the rows."""
+    from bench.api import carry_out, rows_of
+    from bench.data.access import Access
+    from bench.execute.options import Options
+    from bench.plan.grid import plan
+    from bench.store import Store
+
+    def run(
+        *arguments: str, store: str = "store", retry: bool = False, seeds: tuple[int, ...] = (0,), **options: Any
+    ) -> Any:
+        twin = options.pop("twin", False)
+        precision = options.pop("precision", "32")
+        access = Access.from_environment(offline=True)
+        runs = plan(arguments, seeds=seeds, twin=twin, precision=precision, access=access)
+        opened = Store.open(tmp_path / store)
+        progress = options.pop("progress", None)
+        outcome = carry_out(runs, opened, access, Options(**options), progress, retry)
+        rows = list(rows_of(opened, runs))
+        for row in rows:
+            row["outcome"] = outcome
+        return opened, rows
+
+    return run
+
+
+class Stopper:
+    """A progress that asks the run to stop after a step."""
+
+    def __init__(self, step: int, stop: threading.Event) -> None:
+        self.step_, self.stop = step, stop
+        self.begun: list[int] = []
+
+    def begin(self, label: str, steps: int, done: int) -> None:
+        self.begun.append(done)
+
+    def step(self, done: int, loss: float | None, score: float | None) -> None:
+        if done == self.step_:
+            self.stop.set()
+
+    def phase(self, text: str) -> None:
+        pass
+
+    def settled(self) -> None:
+        pass

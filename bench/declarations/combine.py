@@ -44,8 +44,8 @@ class Combined:
 
 def filled(body: dict[str, Any]) -> list[str]:
     """The slots that `body` fills, "method" first."""
-    slots = ["method"] if "method" in body else []
-    for slot in SLOTS:
+    slots = []
+    for slot in ("method", *SLOTS):
         given = body.get(slot)
         if isinstance(given, dict) and any(key in given for key in IMPLEMENTING[slot]):
             slots.append(slot)

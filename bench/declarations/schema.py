@@ -25,8 +25,16 @@ __all__ = [
 LIBRARIES = ("timm", "transformers", "monai", "encoder", "mlp", "file")
 """Where a backbone's network comes from; each is a file of `bench/execute/backbones`."""
 
+OWN_SCHEDULES = ("constant", "linear", "cosine")
+LIBRARY_SCHEDULES = (
+    "cosine_with_restarts", "polynomial", "inverse_sqrt", "cosine_with_min_lr", "cosine_warmup_with_min_lr",
+    "warmup_stable_decay",
+)  # fmt: skip
+"""Schedules of the learning rate: the harness's own, and those of transformers by their names there."""
+
 SLOTS = ("objective", "adaptation", "head", "optimizer")
 IMPLEMENTING: dict[str, tuple[str, ...]] = {
+    "method": ("method",),
     "objective": ("objective",),
     "adaptation": ("adapter", "peft", "train", "adaptation"),
     "head": ("head",),
@@ -226,7 +234,8 @@ METHOD = Field(
         "problems": replace(_TEXTS, meta=True),
         # The network a method is about, in place of the task's; it stands in the run as the backbone.
         "backbone": Field("text"),
-        "method": _REFERENCE,
+        # A method whose phases, predictions or end are its own; the four slots are the parts that any method has.
+        "method": Field("mapping", fields={"method": _REFERENCE, "params": _PARAMS}),
         "objective": Field("mapping", default={}, fields={"objective": _REFERENCE, "params": _PARAMS}),
         "adaptation": Field(
             "mapping",
@@ -250,11 +259,12 @@ METHOD = Field(
             "mapping",
             default={},
             fields={
-                "optimizer": replace(_is_reference_or("adamw", "sgd"), default="adamw"),
+                "optimizer": replace(_is_reference_or("adamw", "adam", "sgd"), default="adamw"),
                 "lr": Field("number", low=0, default=1e-3),
                 "head_lr": Field("number", low=0),
                 "weight_decay": Field("number", low=0, default=0.0),
-                "schedule": Field("text", choices=("constant", "linear", "cosine"), default="constant"),
+                "schedule": Field("text", choices=(*OWN_SCHEDULES, *LIBRARY_SCHEDULES), default="constant"),
+                "schedule_params": Field("mapping"),
                 "warmup": Field("number", low=0, high=1, default=0.0),
                 "clip": Field("number", above=0),
                 "params": _PARAMS,

@@ -1,4 +1,4 @@
-"""The checkpoint of an interrupted attempt, brought into the attempt that goes on from it."""
+"""The checkpoint of an interrupted attempt: written beside the best state so far, and brought into the next attempt."""
 
 from __future__ import annotations
 
@@ -16,36 +16,29 @@ def best_name(step: int) -> str:
     return f"best-{step:08d}.safetensors"
 
 
-def bring(previous: Path | None, folder: Path, micro: int) -> tuple[Path | None, int]:
-    """Copy `previous`'s checkpoint into `folder`: (file, optimizer steps behind it), (None, 0) where there is none.
+def write(folder: Path, training: dict[str, Any], watch: dict[str, Any]) -> None:
+    """Write what a run goes on from into `folder`; the best state that it names was written before."""
+    folder.mkdir(exist_ok=True)
+    torch.save({"training": training, "watch": watch}, folder / "writing.ckpt")
+    (folder / "writing.ckpt").replace(folder / FILE)
 
-    `micro` is into how many micro-batches a step is cut now; Lightning counts those, and they may have been others.
+
+def bring(previous: Path | None, folder: Path) -> dict[str, Any] | None:
+    """Copy `previous`'s checkpoint into `folder` and read it; None where there is none.
+
     A damaged or incomplete checkpoint costs the time to train anew, nothing else.
     """
     if previous is None or not (previous / "checkpoint" / FILE).is_file():
-        return None, 0
+        return None
     made, target = folder / "checkpoint.coming", folder / "checkpoint"
     shutil.copytree(previous / "checkpoint", made, dirs_exist_ok=True)
     try:
-        found = torch.load(made / FILE, map_location="cpu", weights_only=True)
-        done = int(found["global_step"])
-        best = found["callbacks"]["Watch"]["best"]
+        found: dict[str, Any] = torch.load(made / FILE, map_location="cpu", weights_only=True)
+        best, _ = found["watch"]["best"], found["training"]["done"]
         if best is not None and not (made / best_name(int(best["step"]))).is_file():
             raise FileNotFoundError(best_name(int(best["step"])))
-        if _recount(found, done * micro):
-            torch.save(found, made / FILE)
     except Exception:
         shutil.rmtree(made, ignore_errors=True)
-        return None, 0
+        return None
     made.rename(target)
-    return target / FILE, done
-
-
-def _recount(checkpoint: dict[str, Any], batches: int) -> bool:
-    """Set Lightning's count of micro-batches, as it stands in `on_train_batch_end`; whether it was another."""
-    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-    if progress["current"]["ready"] == batches:
-        return False
-    for part in ("total", "current"):
-        progress[part].update(ready=batches, started=batches, processed=batches, completed=batches - 1)
-    return True
+    return found

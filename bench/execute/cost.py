@@ -10,21 +10,24 @@ import sys
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from bench.core.printable import without_passwords
+
+if TYPE_CHECKING:
+    from bench.execute.method import Method
 
 _NAMED = ("methodbench", "torch", "lightning", "torchmetrics", "timm", "transformers", "peft", "datasets", "numpy")
 
 
-def parameters(method: nn.Module) -> dict[str, int]:
-    """Trainable and total parameter counts; tied weights count once."""
-    found = dict(method.named_parameters())
-    trainable = sum(one.numel() for one in found.values() if one.requires_grad)
-    return {"trainable_parameters": trainable, "total_parameters": sum(one.numel() for one in found.values())}
+def parameters(method: Method) -> dict[str, int]:
+    """Parameters that move in any phase, and all of them; tied weights count once."""
+    return {
+        "trainable_parameters": sum(parameter.numel() for parameter in method.trainable.values()),
+        "total_parameters": sum(parameter.numel() for parameter in method.parameters()),
+    }
 
 
 def reset_peak(device: torch.device) -> None:

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from bench.core.errors import UserError
 from bench.core.files import write_json
 from bench.data.access import Access
-from bench.execute.engine import restore
+from bench.execute.build import restore
 from bench.plan.run import Run
 
 

@@ -1,10 +1,10 @@
-"""Batches as a function of the step: batch k depends on the task, the replicate and k, never on what came before."""
+"""Batches as a function of the step: batch k depends on the task, the seed and k, never on what came before."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from bench.core.errors import UserError
 from bench.core.streams import generator, seed
 from bench.data.modalities import Modality
 from bench.data.prepare import Part
 from bench.execute.backbones import Encoder
+from bench.execute.batch import Batch, Rows
+from bench.execute.phases import Span
 from bench.problems import Problem
-
-Batch = dict[str, Any]  # inputs, ids; in training also labels, groups, views, share and draw (step, first row)
 
 _BUCKET = 32  # batches whose rows are sorted by length together
 EVALUATION_BATCH = 64
@@ -27,21 +28,22 @@ EVALUATION_BATCH = 64
 
 @dataclass(frozen=True)
 class Draw:
-    """Which rows a (micro-)batch holds, and where in the schedule it stands."""
+    """Which rows a batch holds, and where in the schedule it stands."""
 
     step: int
     epoch: int
     rows: tuple[int, ...]  # of the part
-    share: float  # this micro-batch's weight in its step: rows / rows of the step
+    augmentation: tuple[int | str, ...]  # coordinates that no row meets twice
+    others: Mapping[str, Draw] = field(default_factory=dict)  # of the phase's other portions
 
 
 class Schedule(Protocol):
-    """The order of training batches for a (task, replicate)."""
+    """The order of training batches for a (task, seed)."""
 
     per_epoch: int  # steps
 
     def rows(self, step: int) -> NDArray[np.int64]:
-        """The rows of optimizer step `step` (counted from 0)."""
+        """The rows of step `step` (counted from 0)."""
         ...
 
     def epoch(self, step: int) -> int:
@@ -49,15 +51,41 @@ class Schedule(Protocol):
         ...
 
 
-def schedule(part: Part, task: str, replicate: int, batch_size: int, balanced: bool = False) -> Schedule:
+def schedule(
+    part: Part, task: str, number: int, batch_size: int, balanced: bool = False, portion: tuple[str, ...] = ()
+) -> Schedule:
     """Batches of `batch_size` rows, or, `balanced`, of so many rows of each group of the part."""
     made = Grouped if balanced else Shuffled
-    return made(part, task, replicate, batch_size)
+    return made(part, (task, number, *portion), batch_size)
 
 
 def steps_of(budget: Mapping[str, Any], per_epoch: int) -> int:
-    """How many optimizer steps a budget is."""
+    """How many steps a budget is."""
     return int(budget["steps"]) if budget.get("steps") else int(budget["epochs"]) * per_epoch
+
+
+def divide(part: Part, shares: Mapping[str, float], task: str, number: int) -> dict[str, NDArray[np.int64]]:
+    """Places of the part's rows by portion, drawn within each group; the portions share no row.
+
+    UserError where one would be empty.
+    """
+    whole = sum(shares.values())
+    groups = np.zeros(len(part), dtype=np.int64) if part.groups is None else np.asarray(part.groups)
+    found: dict[str, list[NDArray[np.int64]]] = {name: [] for name in shares}
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        members = generator("split", task, number, "portion", int(group)).permutation(members)
+        low, placed = 0, 0.0
+        for name, share in shares.items():
+            placed += share
+            high = round(len(members) * placed / whole)
+            found[name].append(members[low:high])
+            low = high
+    places = {name: np.sort(np.concatenate(each)) for name, each in found.items()}
+    for name, rows in places.items():
+        if not len(rows):
+            raise UserError(f"{task} has {len(part)} training rows, too few for the portion {name!r} of a phase.")
+    return places
 
 
 class Shuffled:
@@ -66,8 +94,8 @@ class Shuffled:
     So every row is seen once and no batch is a tiny rest. Rows of similar length are batched together.
     """
 
-    def __init__(self, part: Part, task: str, replicate: int, batch_size: int) -> None:
-        self._task, self._replicate = task, replicate
+    def __init__(self, part: Part, coordinates: tuple[str | int, ...], batch_size: int) -> None:
+        self._coordinates = coordinates
         self._lengths = part.lengths()
         self.per_epoch = max(1, math.ceil(len(part) / batch_size))
 
@@ -81,7 +109,7 @@ class Shuffled:
 
     @lru_cache(maxsize=2)  # noqa: B019 - a schedule lives as long as its run
     def _epoch(self, epoch: int) -> list[NDArray[np.int64]]:
-        drawn = generator("order", self._task, self._replicate, epoch)
+        drawn = generator("order", *self._coordinates, epoch)
         order = drawn.permutation(len(self._lengths))
         sizes = [len(cut) for cut in np.array_split(order, self.per_epoch)]
         pool = _BUCKET * max(sizes)
@@ -99,9 +127,9 @@ class Grouped:
     so many steps as show as many rows as there are.
     """
 
-    def __init__(self, part: Part, task: str, replicate: int, batch_size: int) -> None:
+    def __init__(self, part: Part, coordinates: tuple[str | int, ...], batch_size: int) -> None:
         assert part.groups is not None
-        self._task, self._replicate = task, replicate
+        self._coordinates = coordinates
         groups = np.asarray(part.groups)
         self._members = {int(one): np.flatnonzero(groups == one) for one in np.unique(groups)}
         self._sizes = {one: min(batch_size, len(rows)) for one, rows in self._members.items()}
@@ -122,61 +150,117 @@ class Grouped:
 
     @lru_cache(maxsize=256)  # noqa: B019 - a schedule lives as long as its run
     def _permuted(self, group: int, epoch: int) -> NDArray[np.int64]:
-        drawn = generator("order", self._task, self._replicate, group, epoch)
+        drawn = generator("order", *self._coordinates, group, epoch)
         return drawn.permutation(self._members[group])
 
 
-class _Steps:
-    """The batch sampler of a training loader: one Draw per micro-batch, from `start` on."""
+class Portion:
+    """A schedule over some of a part's rows, counted from the first step of its phase."""
 
-    def __init__(self, order: Schedule, steps: int, micro: int, start: int) -> None:
-        self._schedule, self._steps, self._micro, self._start = order, steps, micro, start
+    def __init__(self, part: Part, places: NDArray[np.int64], order: Schedule, start: int, name: str) -> None:
+        self.part, self._places, self._order, self._start, self.name = part, places, order, start, name
+        self.per_epoch = order.per_epoch
+
+    def draw(self, step: int) -> Draw:
+        local = step - self._start
+        rows = self._places[self._order.rows(local)]
+        return Draw(step, self._order.epoch(local), tuple(map(int, rows)), (self.name, step))
+
+
+class Order:
+    """The batches of a whole run: of each phase its own rows."""
+
+    def __init__(
+        self, part: Part, task: str, number: int, batch_size: int, balanced: bool, found: Sequence[Span] = ()
+    ) -> None:
+        self.whole = schedule(part, task, number, batch_size, balanced)
+        self._spans = [span for span in found if span.steps]
+        self._portions: dict[str, list[Portion]] = {}
+        for span in self._spans:
+            if span.phase.rows:
+                places = divide(part, span.phase.rows, task, number)
+                self._portions[span.phase.name] = [
+                    _portion(part, rows, task, number, batch_size, balanced, span, name)
+                    for name, rows in places.items()
+                ]
+
+    def draw(self, step: int) -> Draw:
+        """What the loader is to make for a step."""
+        span = next((span for span in self._spans if span.start <= step < span.stop), None)
+        portions = self._portions.get(span.phase.name) if span is not None else None
+        if portions is None:
+            epoch = self.whole.epoch(step)
+            return Draw(step, epoch, tuple(map(int, self.whole.rows(step))), (epoch,))
+        first, *rest = portions
+        return replace(first.draw(step), others={portion.name: portion.draw(step) for portion in rest})
+
+
+def _portion(
+    part: Part,
+    places: NDArray[np.int64],
+    task: str,
+    number: int,
+    batch_size: int,
+    balanced: bool,
+    span: Span,
+    name: str,
+) -> Portion:
+    some = replace(part, rows=part.rows[places], groups=None if part.groups is None else part.groups[places])
+    order = schedule(some, task, number, batch_size, balanced, (span.phase.name, name))
+    return Portion(some, places, order, span.start, name)
+
+
+class _Steps:
+    """The sampler of a training loader: one Draw for each step, from `start` on."""
+
+    def __init__(self, order: Order, steps: int, start: int) -> None:
+        self._order, self._steps, self._start = order, steps, start
 
     def __len__(self) -> int:
-        return self._steps * self._micro
+        return self._steps - self._start
 
     def __iter__(self) -> Iterator[Draw]:
         for step in range(self._start, self._steps):
-            rows = self._schedule.rows(step)
-            for cut in np.array_split(rows, self._micro):
-                share = len(cut) / len(rows)
-                yield Draw(step, self._schedule.epoch(step), tuple(map(int, cut)), share)
+            yield self._order.draw(step)
 
 
 class _Training(Dataset[Batch]):
-    """Encoded training batches. An augmentation is seeded by (task, replicate, epoch, row), and the view's number."""
+    """Encoded training batches. An augmentation is seeded by (task, seed, epoch, row), and the view's number."""
 
     def __init__(
-        self,
-        part: Part,
-        modality: Modality,
-        encoder: Encoder,
-        task: Mapping[str, Any],
-        replicate: int,
-        problem: Problem,
+        self, part: Part, modality: Modality, encoder: Encoder, task: Mapping[str, Any], number: int, problem: Problem
     ) -> None:
         self._part, self._modality, self._encoder = part, modality, encoder
-        self._task, self._replicate, self._problem = task, replicate, problem
+        self._task, self._number, self._problem = task, number, problem
+        self._domains = problem.domains_of(part.groups, len(part))
 
     def __getitem__(self, draw: Draw) -> Batch:
-        rows = np.array(draw.rows, dtype=np.int64)
-        raw = self._part.inputs.take(self._part.rows[rows])
-        batch = _labelled(self._part, rows)
-        views = []
+        places = np.array(draw.rows, dtype=np.int64)
+        part = self._part
+        assert part.labels is not None
+        raw = part.inputs.take(part.rows[places])
+        labels, views = part.labels[places], []
         for view in range(self._problem.views):
-            masks = self._problem.augmented(batch["labels"]) if view == 0 else None
-            changed, masks = self._modality.augment(raw, self._task, self._seeds(draw, rows, view), masks)
+            masks = self._problem.augmented(labels) if view == 0 else None
+            changed, masks = self._modality.augment(raw, self._task, self._seeds(draw, places, view), masks)
             views.append(self._encoder(changed))
             if masks is not None:
-                batch["labels"] = masks
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in batch.items()}
-        more = {"views": views} if len(views) > 1 else {}
-        return {**tensors, "inputs": views[0], **more, "share": draw.share, "draw": (draw.step, int(batch["ids"][0]))}
+                labels = masks
+        return Batch(
+            inputs=views[0],
+            ids=_tensor(part.rows[places]),
+            labels=_tensor(labels),
+            domains=_tensor(self._domains[places]),
+            views=tuple(views) if len(views) > 1 else (),
+            others={name: self[other] for name, other in draw.others.items()},
+            step=draw.step,
+            epoch=draw.epoch,
+        )
 
-    def _seeds(self, draw: Draw, rows: NDArray[np.int64], view: int) -> list[int]:
-        coordinates = (draw.epoch, view) if view else (draw.epoch,)
-        name, replicate = self._task["name"], self._replicate
-        return [seed("augmentation", name, replicate, *coordinates, int(one)) for one in self._part.rows[rows]]
+    def _seeds(self, draw: Draw, places: NDArray[np.int64], view: int) -> list[int]:
+        coordinates = (*draw.augmentation, view) if view else draw.augmentation
+        name = self._task["name"]
+        return [seed("augmentation", name, self._number, *coordinates, int(row)) for row in self._part.rows[places]]
 
 
 def training_loader(
@@ -184,47 +268,33 @@ def training_loader(
     modality: Modality,
     encoder: Encoder,
     task: Mapping[str, Any],
-    replicate: int,
+    number: int,
     problem: Problem,
-    order: Schedule,
+    order: Order,
     steps: int,
-    micro: int,
-    start: int,
-    workers: int,
+    start: int = 0,
+    workers: int = 0,
 ) -> DataLoader[Batch]:
-    """The training batches of optimizer steps `start` to `steps`, each step cut into `micro` batches."""
-    dataset = _Training(part, modality, encoder, task, replicate, problem)
+    """The training batches of steps `start` to `steps`; `number` is the seed's."""
+    dataset = _Training(part, modality, encoder, task, number, problem)
     # A sampler of Draws without a batch sampler: the dataset itself makes whole batches.
-    return _Resumable(
+    return DataLoader(
         dataset,
         batch_size=None,
-        sampler=_Steps(order, steps, micro, start),
+        sampler=_Steps(order, steps, start),  # type: ignore[arg-type]
         num_workers=workers,
         persistent_workers=False,
         pin_memory=torch.cuda.is_available(),
     )
 
 
-class _Resumable(DataLoader[Batch]):
-    """Tells Lightning that the loader continues where the run stopped; its sampler already does."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
-
-
-def evaluation_batches(part: Part, encoder: Encoder) -> Iterator[tuple[NDArray[np.int64], Batch]]:
-    """(places in the part, batch) over all rows, sorted by length."""
+def evaluation_batches(part: Part, encoder: Encoder) -> Iterator[tuple[NDArray[np.int64], Rows]]:
+    """(places in the part, rows without labels) over all of it, sorted by length."""
     order = np.argsort(part.lengths(), kind="stable")
     for low in range(0, len(order), EVALUATION_BATCH):
         places = order[low : low + EVALUATION_BATCH]
-        known = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in _labelled(part, places).items()}
-        yield places, {"inputs": encoder(part.inputs.take(part.rows[places])), **known}
+        yield places, Rows(encoder(part.inputs.take(part.rows[places])), _tensor(part.rows[places]))
 
 
-def _labelled(part: Part, places: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """What is known of some rows besides their inputs."""
-    arrays = {"ids": part.rows, "labels": part.labels, "groups": part.groups}
-    return {name: array[places] for name, array in arrays.items() if array is not None}
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))

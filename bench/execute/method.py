@@ -1,236 +1,239 @@
-"""The method: a LightningModule that carries the four slots through training."""
+"""The method: what carries the four slots through training. Lightning's module wraps it (`bench.execute.training`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning import LightningModule, Trainer
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from bench.core.errors import UserError
-from bench.core.loading import load
-from bench.core.streams import seed
-from bench.execute.adapters import Adaptation, AdaptationContext, make_adaptation
-from bench.execute.backbones import Backbone
-from bench.execute.draws import drawn, reseed
-from bench.execute.head import LinearHead
-from bench.execute.objective import Objective
-from bench.execute.optimizer import make_optimizer, make_schedule
+from bench.execute.groups import ROLES, published_name, role
+from bench.execute.parts import Info, Part, resume_only
+from bench.execute.phases import Phase
 
 if TYPE_CHECKING:
+    from bench.execute.adapters import Adaptation
+    from bench.execute.backbones import Backbone
+    from bench.execute.batch import Batch, Rows
     from bench.execute.data import Data
-    from bench.execute.loaders import Batch
+    from bench.execute.head import Head
+    from bench.execute.objective import Objective
+    from bench.execute.step import Step
     from bench.problems import Problem
 
-
-# What an adaptation needs to go on training (budgets, schedules) stands in checkpoints, not in records.
-_RESUME_ONLY = "_extra_state"
+_OBJECTIVE = "objective."
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What a method is built from. Holds no path to data or labels; `homes` are folders of declarations."""
+    """What a method is made from. Holds no path to data or labels; `homes` are folders of declarations."""
 
-    method: Mapping[str, Any]  # the resolved declaration
-    task: str
-    replicate: int
+    declared: Mapping[str, Any]  # the resolved declaration
     problem: Problem
-    steps: int  # optimizer steps of the whole run
     homes: Mapping[str, Path]
-
-    @property
-    def own(self) -> tuple[str, int, str]:
-        """The coordinates of what the method draws for itself."""
-        return self.task, self.replicate, str(self.method["name"])
+    info: Info
 
     def slot(self, name: str) -> Mapping[str, Any]:
         """The declaration of one slot, {} where it is left at its default."""
-        return self.method.get(name) or {}
+        return self.declared.get(name) or {}
 
 
-class Method(LightningModule):
+class Method(Part):
     """Plain supervised fine-tuning of an adapted backbone under a head; a variant overrides one hook.
 
-    `build` the network · `loss` of a batch · `fit` on the data · `predict` a batch · `finish` after the fit.
+    `phases` divide the run · `loss` of a batch · `solve` a closed-form phase · `predict` a batch · `finish` after the
+    fit. When `build` is called the four parts are there: `backbone`, `head`, `adaptation`, `objective`.
     """
 
-    def __init__(self, blueprint: Blueprint) -> None:
-        super().__init__()
-        self.blueprint = blueprint
-        self.strict_loading = False  # checkpoints hold only what is trained
-        self._frozen: frozenset[str] = frozenset()
-        self._checked = False
+    slot = "method"
+    blueprint: Blueprint
+    problem: Problem
+    backbone: Backbone
+    head: Head
+    adaptation: Adaptation
+    objective: Objective
+    precision = "32"
+    published: frozenset[str] = frozenset()  # the names of the backbone's own tensors, before it was adapted
 
     # -- hooks
 
-    def build(self, backbone: Backbone) -> None:
-        """Make the network: the backbone, the problem's head, the adaptation, the objective.
+    def phases(self, steps: int) -> list[Phase]:
+        """The phases of a run whose budget is `steps`; [] leaves them to the objective or the adaptation."""
+        return []
 
-        The head is drawn from the stream init(task, replicate), the same for every method; the rest from
-        method(task, replicate, method).
-        """
-        published = {id(tensor) for tensor in (*backbone.parameters(), *backbone.buffers())}
-        self.backbone = backbone
-        with drawn("init", self.blueprint.task, self.blueprint.replicate):
-            self.head = self._make_head(backbone.dim)
-        with drawn("method", *self.blueprint.own):
-            self.adaptation: Adaptation = make_adaptation(
-                backbone.network,
-                self.blueprint.slot("adaptation"),
-                backbone.groups,
-                self.blueprint.homes.get("adaptation"),
-                AdaptationContext(self.blueprint.steps, self.blueprint.problem.classes()),
-            )
-            self.adaptation.attach()
-            self.objective = self._make_objective()
-        self._frozen = frozenset(self._unchanged(published))
+    def begin(self, phase: str) -> None:
+        """A phase begins: its parameters are about to be handed to new optimizers. Not called when it is resumed."""
 
     def forward(self, inputs: Any) -> Tensor:
         """Inputs -> outputs (batch, problem.outputs())."""
-        outputs: Tensor = self.head(self.backbone(inputs))
+        outputs: Tensor = self.head(self.features(inputs))
         return outputs
+
+    def features(self, inputs: Any) -> Any:
+        """What the head takes: a tensor, or `Features` where the head asks for more (`Head.wants`)."""
+        return self.backbone.features(inputs, self.head.wants) if self.head.wants else self.backbone(inputs)
 
     def loss(self, batch: Batch) -> Tensor:
         """The objective's loss plus the adaptation's penalty."""
         loss: Tensor = self.objective(self, batch)
-        penalty = self.adaptation.penalty()
-        if penalty is not None:
-            loss = loss + penalty
-        return loss
+        penalty = self.penalty()
+        return loss if penalty is None else loss + penalty
 
-    def fit(self, data: Data, trainer: Trainer) -> None:
-        """Train. Override for closed-form methods and for those that train several members."""
-        trainer.fit(self, train_dataloaders=data.training(), ckpt_path=data.resume, weights_only=True)
+    def penalty(self) -> Tensor | None:
+        """What the adaptation adds to the loss; an `update` that does not call `loss` adds it itself."""
+        self.__dict__["penalised"] = True
+        return self.adaptation.penalty()
 
-    def predict(self, batch: Batch) -> Tensor:
-        """Outputs for a batch of `inputs` and `ids`; no labels are there."""
-        outputs: Tensor = self(batch["inputs"])
+    def after_step(self, step: Step) -> None:
+        """After a step's updates: moving averages, counters."""
+
+    def solve(self, phase: str, data: Data) -> None:
+        """Carry out a closed-form phase."""
+        raise NotImplementedError(f"{type(self).__name__} declares the closed-form phase {phase!r} and no solve()")
+
+    def before_prediction(self, data: Data) -> None:
+        """Before each validation and the last predictions, where the weights have moved since: what follows from
+        them in closed form."""
+
+    def predict(self, batch: Rows) -> Tensor:
+        """Outputs for rows of which no labels are there."""
+        outputs: Tensor = self(batch.inputs)
         return outputs
 
     def finish(self) -> None:
         """After the fit, before the last predictions: average, merge, whatever ends a method."""
 
-    # -- training under Lightning
+    # -- for hooks to call
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Micro-batch losses are weighted by their rows, so that a step means the same however it is cut."""
-        self.adaptation.context(batch)
-        weighted: Tensor = self.loss(batch) * (batch["share"] * self.trainer.accumulate_grad_batches)
-        return weighted
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return next((tensor.device for tensor in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 
-    def on_train_batch_start(self, batch: Batch, index: int) -> None:
-        """Dropout and whatever else is drawn in a step depends on the step and its rows alone."""
-        reseed(seed("dropout", *self.blueprint.own, *batch["draw"]))
+    def over(self, part: Any, function: Callable[[Rows], Tensor]) -> Tensor:
+        """`function` of all rows of a part (`data.train`), in evaluation batches: (rows, ...) on the CPU, in order.
 
-    def on_after_backward(self) -> None:
-        """The first gradients tell whether every adapter is really in the network's way."""
-        if not self._checked:
-            self.adaptation.check_used()
-            self._checked = True
+        Without gradients, in evaluation mode, in the run's precision, without augmentation.
+        """
+        from bench.execute.evaluate import over
 
-    def on_before_optimizer_step(self, optimizer: Any) -> None:
-        self.adaptation.after_backward(self.trainer.global_step, self.blueprint.steps)
+        return over(self, part, function)
 
-    def configure_optimizers(self) -> Any:
-        declared = self.blueprint.slot("optimizer")
-        groups = self.parameter_groups(declared)
-        if not groups:
-            raise UserError(f"{self.blueprint.method['name']} trains no parameters; override fit() for such a method.")
-        optimizer = make_optimizer(groups, declared, self.blueprint.homes.get("optimizer"))
-        schedule = make_schedule(optimizer, declared, self.blueprint.steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    # -- what trains
 
-    def parameter_groups(self, declared: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The adaptation's own groups, then the rest; biases and normalisation weights do not decay."""
-        own = self.adaptation.param_groups(declared)
-        taken = {id(one) for group in own for one in group["params"]}
-        head_lr = declared["lr"] if declared.get("head_lr") is None else declared["head_lr"]
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad and id(parameter) not in taken:
-                rate = head_lr if name.startswith("head.") else declared["lr"]
-                decay = declared["weight_decay"] if parameter.ndim > 1 else 0.0
-                groups.setdefault((rate, decay), []).append(parameter)
-        return own + [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]
+    def settle(self) -> None:
+        """Decide what moves in the run: once, after the parts were made, and again when their shape changes."""
+        self.__dict__["trainable"] = {name: one for name, one in self.named_parameters() if one.requires_grad}
+        self.__dict__["still"] = self._still(self.trainable)
+        self.__dict__["frozen"] = frozenset(self._unchanged())
+
+    trainable: Mapping[str, nn.Parameter]
+    frozen: frozenset[str]  # of the state dict: what stays as published, and is kept nowhere
+    still: list[nn.Module]  # what stays in evaluation mode while the rest trains
+
+    def release(self) -> None:
+        """Let everything move that moves in any phase."""
+        for parameter in self.trainable.values():
+            parameter.requires_grad_(True)
+
+    def enter(self, phase: Phase) -> None:
+        """Let move what moves in a phase."""
+        moving = {name: one for name, one in self.trainable.items() if self._trains(name, phase)}
+        if phase.train is not None and not moving:
+            raise UserError(
+                f"The phase {phase.name!r} of {self.info.method} trains {', '.join(phase.train)}, which is nothing "
+                f"here; expected {', '.join(ROLES)}, or patterns of names such as {next(iter(self.trainable), 'none')}."
+            )
+        for name, parameter in self.trainable.items():
+            parameter.requires_grad_(name in moving)
+        self.__dict__["still"] = self._still(moving)
+
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters that move now."""
+        return [parameter for parameter in self.trainable.values() if parameter.requires_grad]
+
+    def _trains(self, name: str, phase: Phase) -> bool:
+        return phase.train is None or any(role(self, name) == word or fnmatchcase(name, word) for word in phase.train)
 
     def train(self, mode: bool = True) -> Method:
-        """Training mode. A backbone in which nothing moves, and frozen normalisation, stay as in prediction."""
+        """Training mode. A backbone in which nothing moves, and frozen normalisation, stay as in prediction.
+
+        That is decided when a phase begins, not by what moves at the moment.
+        """
         super().train(mode)
-        if mode and hasattr(self, "backbone"):
-            if not any(parameter.requires_grad for parameter in self.backbone.parameters()) and not self._adapters():
-                self.backbone.eval()
-            for module in self._still():
+        if mode and "still" in self.__dict__:
+            for module in self.still:
                 module.eval()
         return self
 
-    # -- what is kept
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """Every tensor that differs from the published backbone, or may: what a record keeps."""
-        return {
-            name: tensor.detach().cpu().clone().contiguous()
-            for name, tensor in self.state_dict().items()
-            if name not in self._frozen and not name.endswith(_RESUME_ONLY)
-        }
-
-    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
-        """Put back what `trained_state` gave; everything it holds must be there."""
-        missing, unexpected = self.load_state_dict(dict(state), strict=False)
-        lacking = [name for name in missing if name not in self._frozen and not name.endswith(_RESUME_ONLY)]
-        if lacking or unexpected:
-            raise RuntimeError(f"the kept state does not fit: missing {lacking[:3]}, unexpected {list(unexpected)[:3]}")
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {name: tensor for name, tensor in state.items() if name not in self._frozen}
-
-    # -- building
-
-    def _make_head(self, dim: int) -> nn.Module:
-        declared = self.blueprint.slot("head")
-        name = str(declared.get("head") or "linear")
-        made = LinearHead if name == "linear" else load(name, self.blueprint.homes["head"])
-        params = dict(declared.get("params") or {})
-        try:
-            head: nn.Module = made(dim, self.blueprint.problem.outputs(), **params)
-        except TypeError as error:
-            raise UserError(f"head.params do not fit {name}: {error}.") from None
-        return head
-
-    def _make_objective(self) -> Objective:
-        declared = self.blueprint.slot("objective")
-        name = declared.get("objective")
-        made = Objective if name is None else load(name, self.blueprint.homes["objective"])
-        objective: Objective = made(**(declared.get("params") or {}))
-        return objective
-
-    def _adapters(self) -> bool:
-        return any(parameter.requires_grad for parameter in self.adaptation.parameters())
-
-    def _still(self) -> Iterator[nn.Module]:
+    def _still(self, moving: Mapping[str, nn.Parameter]) -> list[nn.Module]:
         """Normalisation that does not move: its statistics are pretrained weights, frozen with its own weights.
 
         Without weights of its own it moves where anything else of the backbone does.
         """
-        anything = any(parameter.requires_grad for parameter in self.backbone.parameters())
+        moves = {id(parameter) for parameter in moving.values()}
+        anything = any(id(parameter) in moves for parameter in self.backbone.parameters())
+        if not anything and not any(id(parameter) in moves for parameter in self.adaptation.parameters()):
+            return [self.backbone]
+        still: list[nn.Module] = []
         for module in self.backbone.modules():
             if isinstance(module, _NormBase):
-                own = [parameter.requires_grad for parameter in module.parameters(recurse=False)]
+                own = [id(parameter) in moves for parameter in module.parameters(recurse=False)]
                 if not (any(own) if own else anything):
-                    yield module
+                    still.append(module)
+        return still
 
-    def _unchanged(self, published: set[int]) -> Iterator[str]:
+    def _unchanged(self) -> Iterator[str]:
         """Names of the backbone's tensors that stay as published: frozen weights, and buffers that do not move."""
-        moving = self._adapters() or any(parameter.requires_grad for parameter in self.backbone.parameters())
-        still = {id(buffer) for module in self._still() for buffer in module.buffers(recurse=False)}
+        moving = any(role(self, name) in ("added", "backbone") for name in self.trainable)
+        still = {id(buffer) for module in self.still for buffer in module.buffers()}
         parameters = {id(parameter) for parameter in self.parameters()}
         for name, tensor in self.state_dict(keep_vars=True).items():
-            frozen = id(tensor) in parameters and not tensor.requires_grad
-            if id(tensor) in published and (
-                frozen or (id(tensor) not in parameters and (not moving or id(tensor) in still))
-            ):
+            if id(tensor) in parameters:
+                if published_name(name) in self.published and name not in self.trainable:
+                    yield name
+            elif published_name(name) in self.published and (not moving or id(tensor) in still):
                 yield name
+
+    # -- what is kept
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Every tensor that differs from the published backbone, or may: what a record keeps.
+
+        The objective's are not among them, for they predict nothing.
+        """
+        left_out = self.frozen | resume_only(self)
+        return {
+            name: tensor.detach().cpu().clone().contiguous()
+            for name, tensor in self.state_dict().items()
+            if name not in left_out and not name.startswith(_OBJECTIVE)
+        }
+
+    def resume_state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps: that, and what only training goes on from."""
+        return {name: tensor.detach() for name, tensor in self.state_dict().items() if name not in self.frozen}
+
+    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `trained_state` or `resume_state` gave; everything it holds must be there."""
+        missing, unexpected = self.load_state_dict(dict(state), strict=False)
+        left_out = self.frozen | resume_only(self)
+        lacking = [name for name in missing if name not in left_out and not name.startswith(_OBJECTIVE)]
+        if lacking or unexpected:
+            raise RuntimeError(f"the kept state does not fit: missing {lacking[:3]}, unexpected {list(unexpected)[:3]}")
+
+    def shapes(self) -> dict[str, Any] | None:
+        """What the adaptation changed of its shape since it was built, as it must be to load a kept state."""
+        return self.adaptation.shapes()
+
+    def reshape(self, shapes: Mapping[str, Any] | None) -> None:
+        """Take the shape that `shapes` described."""
+        if shapes is not None and shapes != self.shapes():
+            self.release()
+            self.adaptation.reshape(shapes)
+            self.settle()

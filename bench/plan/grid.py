@@ -17,6 +17,7 @@ from bench.data.splits import twin_splits
 from bench.declarations.catalog import Catalog
 from bench.declarations.expressions import expand, split_arguments
 from bench.declarations.resolve import Resolved, resolve, resolve_task, works_on
+from bench.declarations.schema import LIBRARY_SCHEDULES
 from bench.metrics import metric, metric_names, names, reported_names
 from bench.metrics import path as metric_path
 from bench.plan.fingerprint import Known
@@ -28,6 +29,7 @@ PRECISIONS = ("32", "bf16", "16")
 TWIN_STEPS = 8
 
 _CLASSES = {
+    "method": ("method",),
     "objective": ("objective",),
     "adaptation": ("adapter", "adaptation"),
     "head": ("head",),
@@ -234,8 +236,7 @@ def _twin(task: Mapping[str, Any]) -> dict[str, Any]:
 
 def _files(method: Mapping[str, Any], backbone: Mapping[str, Any], homes: Mapping[str, Path]) -> list[Path]:
     """The Python files that the declarations name."""
-    named = [("method", method.get("method"))]
-    named += [(slot, (method.get(slot) or {}).get(key)) for slot, keys in _CLASSES.items() for key in keys]
+    named = [(slot, (method.get(slot) or {}).get(key)) for slot, keys in _CLASSES.items() for key in keys]
     named.append(("backbone", backbone.get("class")))
     return [source_path(ref, homes[slot]) for slot, ref in named if ref and ":" in ref]
 
@@ -276,4 +277,5 @@ def _libraries(method: Mapping[str, Any], backbone: Mapping[str, Any]) -> dict[s
     """The libraries whose own code is the method, or a network that no published weights fix."""
     used = [*(["peft"] if (method.get("adaptation") or {}).get("peft") else [])]
     used += ["monai"] if backbone.get("library") == "monai" else []
+    used += ["transformers"] if (method.get("optimizer") or {}).get("schedule") in LIBRARY_SCHEDULES else []
     return {name: metadata.version(name) for name in used}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 # Raise by hand when the harness changes what a run's result is; every key changes with it.
-ENGINE = 2
+ENGINE = 3
 
 
 @dataclass(frozen=True)

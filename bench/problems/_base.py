@@ -48,6 +48,16 @@ class Base:
         """Whether there are validation rows."""
         return self.task["splits"].get("val") is not None
 
+    def tree(self) -> tuple[int, ...] | None:
+        """The coarse class of each class, where the task groups its classes."""
+        return None
+
+    def domains_of(self, groups: NDArray[Any] | None, rows: int) -> NDArray[np.int64]:
+        """The domain of each training row, from 0 without gaps; 0 where the task has none."""
+        import numpy as np
+
+        return np.zeros(rows, dtype=np.int64)
+
     def batch_groups(self) -> int:
         """How many groups a training batch holds `batch_size` rows of."""
         return 1
@@ -112,7 +122,10 @@ class Base:
 class Classes(Base):
     """One of the declared `classes` per example; saves `logits` (N, classes) in float32."""
 
-    fields: Mapping[str, Field] = {"classes": Field("list", required=True, item=Field(("text", "integer")))}
+    fields: Mapping[str, Field] = {
+        "classes": Field("list", required=True, item=Field(("text", "integer"))),
+        "hierarchy": Field("mapping", values=Field("list", item=Field(("text", "integer")))),
+    }
     saves = "logits"
 
     def __init__(self, task: Mapping[str, Any]) -> None:
@@ -120,6 +133,10 @@ class Classes(Base):
         self.names = [str(name) for name in task["classes"]]
         if len(self.names) < 2 or len(set(self.names)) != len(self.names):
             raise UserError(f"classes of {task['name']} must be at least two different names.")
+        self._tree = _coarse(task["name"], self.names, task.get("hierarchy"))
+
+    def tree(self) -> tuple[int, ...] | None:
+        return self._tree
 
     def outputs(self) -> int:
         return len(self.names)
@@ -163,6 +180,24 @@ class Classes(Base):
         rows, classes = np.arange(count), len(self.names)
         labels = rows % classes if classes <= count else rows * classes // count
         return {self.task["label"]: labels}, labels / max(1, classes - 1)
+
+
+def _coarse(task: str, names: Sequence[str], hierarchy: Mapping[str, Sequence[Any]] | None) -> tuple[int, ...] | None:
+    """The number of each class's coarse class; UserError where `hierarchy` does not hold every class once."""
+    if not hierarchy:
+        return None
+    found: dict[str, int] = {}
+    for number, (coarse, members) in enumerate(hierarchy.items()):
+        for name in map(str, members):
+            if name not in names:
+                raise UserError(f"hierarchy.{coarse} of {task} has {name!r}, not in classes.{nearest(name, names)}")
+            if name in found:
+                raise UserError(f"hierarchy of {task} has the class {name!r} twice.")
+            found[name] = number
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise UserError(f"hierarchy of {task} leaves out the class {missing[0]!r}.")
+    return tuple(found[name] for name in names)
 
 
 def numbers(given: Sequence[str], names: Sequence[str], what: str, key: str) -> NDArray[np.int64]:

@@ -75,6 +75,10 @@ class CategoryDiscovery(Classes):
     def validated(self) -> bool:
         return self._hidden > 0
 
+    def tree(self) -> tuple[int, ...] | None:
+        whole = super().tree()
+        return None if whole is None else tuple(whole[place] for place in self._order)
+
     def batch_groups(self) -> int:
         return 2
 

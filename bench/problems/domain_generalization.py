@@ -65,6 +65,12 @@ class DomainGeneralization(Classes):
     def batch_groups(self) -> int:
         return len(self.domains) - 1 if self.balanced else 1
 
+    def domains_of(self, groups: NDArray[Any] | None, rows: int) -> NDArray[np.int64]:
+        import numpy as np
+
+        assert groups is not None
+        return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+
     def folds(self) -> list[str]:
         """One per held-out domain."""
         return [] if self._official else list(self.domains)

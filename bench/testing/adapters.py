@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from bench.execute.adapters.adaptation import Adaptation
 from bench.execute.adapters.adapter import Adapter
+from bench.execute.batch import Rows
+from bench.execute.parts import Info, ready
 
 TOLERANCE = 1e-9  # relative, float64
 
@@ -72,7 +74,7 @@ class Subject:
                 parameter.add_(0.1 * torch.randn_like(parameter))
 
     def backward(self) -> None:
-        self.adaptation.context(None)
+        self.adaptation.context(Rows(self.x, torch.arange(len(self.x))))
         loss = self.output().square().sum()
         penalty = self.adaptation.penalty()
         (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
@@ -106,7 +108,7 @@ def check_seeded(subject: Subject) -> None:
     states = []
     for _ in range(2):
         torch.manual_seed(22)
-        states.append(cls(subject.adapters[0].site, **subject.adaptation.params).state_dict())
+        states.append(ready(cls(subject.adapters[0].site, **subject.adaptation.params), Info()).state_dict())
     assert states[0].keys() == states[1].keys(), "the parameters' names change from one time to the next"
     different = [name for name in states[0] if not torch.equal(states[0][name], states[1][name])]
     assert not different, f"{', '.join(different)} differ under one seed"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.core.errors import UserError
-
 if TYPE_CHECKING:
-    from bench.execute.loaders import Batch
+    from bench.execute.batch import Batch
     from bench.execute.method import Method
 
 
@@ -33,15 +32,12 @@ def two_views(method: Method, batch: Batch) -> Tensor:
     """Features of all rows in the first view, then in the second: (2 rows, dim).
 
     Images and tables go through the backbone together, as one batch; texts, whose views differ in length, do not.
-    UserError for a piece of a step: losses that compare rows with each other would depend on how it was cut.
     """
-    if batch.get("share", 1.0) < 1:
-        raise UserError("This method compares all rows of a step with each other: run it without --micro-batch.")
-    first, second = batch["views"]
+    first, second = batch.views
     together = isinstance(first, Tensor) and first.shape == second.shape
     found = []
     for inputs in [torch.cat([first, second])] if together else [first, second]:
-        method.adaptation.context({**batch, "inputs": inputs})
+        method.adaptation.context(replace(batch, inputs=inputs))
         found.append(method.backbone(inputs))
     return torch.cat(found)
 

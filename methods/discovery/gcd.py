@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightning import Trainer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,8 +14,8 @@ from ._contrastive import Projector, contrast, two_views
 from .kmeans import Centres, Clustered
 
 if TYPE_CHECKING:
+    from bench.execute.batch import Batch
     from bench.execute.data import Data
-    from bench.execute.loaders import Batch
     from bench.execute.method import Method
 
 
@@ -35,7 +34,7 @@ class GCD(Objective):
         if not hasattr(head, "project"):
             raise UserError(f"The objective of gcd-kmeans needs a head that projects, not {type(head).__name__}.")
         projected = head.project(two_views(method, batch))
-        return contrast(projected, batch["labels"], self.weight, *self.temperatures)
+        return contrast(projected, batch.labels, self.weight, *self.temperatures)
 
 
 class ProjectedCentres(Centres):
@@ -45,18 +44,25 @@ class ProjectedCentres(Centres):
     code has one of 65,536; at random, as it starts, it leaves the cosines as they are but for noise.
     """
 
-    def __init__(
+    def setup(  # type: ignore[override]
         self,
-        dim: int,
-        outputs: int,
         hidden: int = 2048,
         bottleneck: int = 256,
         projection_outputs: int = 0,
-        **centres: Any,
+        labelled: bool = True,
+        inits: int = 10,
+        iterations: int = 300,
+        most: int = 1000,
+        search_inits: int = 1,
     ) -> None:
-        super().__init__(dim, outputs, **{"labelled": True, **centres})
-        self.projector = Projector(dim, hidden, bottleneck)
-        self.last = nn.Linear(bottleneck, projection_outputs, bias=False) if projection_outputs else None
+        super().setup(labelled, inits, iterations, most, search_inits)
+        self.sizes = hidden, bottleneck, projection_outputs
+
+    def build(self) -> None:
+        super().build()
+        hidden, bottleneck, outputs = self.sizes
+        self.projector = Projector(self.info.width, hidden, bottleneck)
+        self.last = nn.Linear(bottleneck, outputs, bias=False) if outputs else None
 
     def project(self, found: Tensor) -> Tensor:
         projected: Tensor = self.projector(found)
@@ -68,22 +74,8 @@ class ProjectedCentres(Centres):
 class GCDKMeans(Clustered):
     """Trains, then clusters; where the task has validation rows, each validation clusters anew."""
 
-    _clustering: tuple[Data, Trainer] | None = None  # while it trains
-    _clustered_at = -1  # the step whose weights the centres belong to
-
-    def fit(self, data: Data, trainer: Trainer) -> None:
-        device, self._clustering = self.device, (data, trainer)
-        super().fit(data, trainer)
-        self._clustering = None
-        self.to(device)  # Lightning leaves it on the CPU
-        self.cluster(data, trainer)
-
-    def predict(self, batch: Batch) -> Tensor:
-        if self._clustering is not None and self._clustered_at != self.trainer.global_step:
-            self.cluster(*self._clustering)
-            self._clustered_at = self.trainer.global_step
-            self.adaptation.context(batch)
-        return super().predict(batch)
+    def before_prediction(self, data: Data) -> None:
+        self.cluster(data)
 
     def trained_state(self) -> dict[str, Tensor]:
         """Without the projection, which predicts nothing."""

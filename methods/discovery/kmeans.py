@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning import Trainer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from bench.core.errors import UserError
 from bench.core.streams import generator, seed
+from bench.execute.head import Head
 from bench.execute.method import Method
+from bench.execute.phases import Phase
 
 from ._clustering import plain, semi_supervised
 from ._features import features
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from bench.execute.data import Data
 
 
-class Centres(nn.Module):
+class Centres(Head):
     """Minus the squared distance of a feature, scaled to length 1, to each centre: (rows, dim) -> (rows, clusters).
 
     `labelled` says whether labelled rows stay in their class's cluster. Where the number of classes is to be
@@ -33,20 +34,19 @@ class Centres(nn.Module):
 
     centres: Tensor
 
-    def __init__(
+    def setup(
         self,
-        dim: int,
-        outputs: int,
         labelled: bool = False,
         inits: int = 10,
         iterations: int = 300,
         most: int = 1000,
         search_inits: int = 1,
     ) -> None:
-        super().__init__()
         self.labelled, self.inits, self.iterations = labelled, inits, iterations
         self.most, self.search_inits = most, search_inits
-        self.register_buffer("centres", torch.zeros(outputs, dim))
+
+    def build(self) -> None:
+        self.register_state("centres", torch.zeros(self.info.outputs, self.info.width))
 
     def forward(self, found: Tensor) -> Tensor:
         with torch.autocast(found.device.type, enabled=False):
@@ -74,26 +74,32 @@ class Centres(nn.Module):
 class Clustered(Method):
     """Clusters the features of all training rows when its backbone has its final weights."""
 
-    def cluster(self, data: Data, trainer: Trainer) -> None:
+    def cluster(self, data: Data) -> None:
         """Fit the centres to the backbone as it is."""
         if not isinstance(self.head, Centres):
-            raise UserError(f"{self.blueprint.method['name']} needs a head with centres, such as kmeans:Centres.")
-        rows = features(self, data.train, trainer).numpy()
+            raise UserError(f"{self.info.method} needs a head with centres, such as kmeans:Centres.")
+        rows = features(self, data.train).numpy()
         labels = np.full(len(rows), -1) if data.train.labels is None else np.asarray(data.train.labels)
-        self.head.fit(rows, labels, self._count(rows, labels), generator("method", *self.blueprint.own, "clusters"))
+        self.head.fit(rows, labels, self._count(rows, labels), generator("method", *self._own(), "clusters"))
 
     def _count(self, rows: NDArray[Any], labels: NDArray[Any]) -> int:
         """The number of classes where the task tells it, else an estimate."""
-        problem: Any = self.blueprint.problem
+        problem: Any = self.problem
         head: Any = self.head
         if problem.number == "known":
             return int(problem.classes())
-        drawn = seed("method", *self.blueprint.own, "number")
+        drawn = seed("method", *self._own(), "number")
         return estimate(rows, labels, int(problem.known()), head.most, drawn, head.search_inits, head.iterations)
+
+    def _own(self) -> tuple[str, int, str]:
+        return self.info.task, self.info.seed, self.info.method
 
 
 class KMeans(Clustered):
     """No training: the features of the backbone as it comes are clustered."""
 
-    def fit(self, data: Data, trainer: Trainer) -> None:
-        self.cluster(data, trainer)
+    def phases(self, steps: int) -> list[Phase]:
+        return [Phase("cluster", closed_form=True)]
+
+    def solve(self, phase: str, data: Data) -> None:
+        self.cluster(data)

@@ -10,34 +10,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.core.errors import UserError
+from bench.execute.head import Head
 from bench.execute.objective import Objective
 
 from ._contrastive import Projector, contrast, two_views
 
 if TYPE_CHECKING:
-    from bench.execute.loaders import Batch
+    from bench.execute.batch import Batch
     from bench.execute.method import Method
 
 
-class Prototypes(nn.Module):
+class Prototypes(Head):
     """The cosine of a feature and each prototype over the student's temperature: (rows, dim) -> (rows, prototypes).
 
     `prototypes` is their number, 0 for the number of classes. `project` is what the contrastive losses look through.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        outputs: int,
-        temperature: float = 0.1,
-        hidden: int = 2048,
-        bottleneck: int = 256,
-        prototypes: int = 0,
-    ) -> None:
-        super().__init__()
-        self.temperature, self.chosen = temperature, prototypes
-        self.projector = Projector(dim, hidden, bottleneck)
-        self.weight = nn.Parameter(nn.Linear(dim, prototypes or outputs, bias=False).weight.detach().clone())
+    def setup(self, temperature: float = 0.1, hidden: int = 2048, bottleneck: int = 256, prototypes: int = 0) -> None:
+        self.temperature, self.chosen, self.sizes = temperature, prototypes, (hidden, bottleneck)
+
+    def build(self) -> None:
+        self.projector = Projector(self.info.width, *self.sizes)
+        start = nn.Linear(self.info.width, self.chosen or self.info.outputs, bias=False)
+        self.weight = nn.Parameter(start.weight.detach().clone())
 
     def project(self, features: Tensor) -> Tensor:
         projected: Tensor = self.projector(features)
@@ -73,10 +68,10 @@ class SimGCD(Objective):
         self.temperatures = temperature, labelled_temperature
 
     def forward(self, method: Method, batch: Batch) -> Tensor:
-        head, labels = _prototypes(method), batch["labels"]
+        head, labels = _prototypes(method), batch.labels
         features = two_views(method, batch)
         logits = head(features)
-        sharper = head.temperature / self.teacher_temperature(batch["draw"][0], method.blueprint.steps)
+        sharper = head.temperature / self.teacher_temperature(batch.step, self.info.steps)
         parametric = (1 - self.weight) * (
             distillation(logits, logits * sharper) - self.memax_weight * mean_entropy(logits)
         ) + self.weight * labelled_cross_entropy(logits, labels)
@@ -113,7 +108,7 @@ def _prototypes(method: Method) -> Prototypes:
     head = method.head
     if not isinstance(head, Prototypes):
         raise UserError(f"The objective of simgcd needs prototypes as a head, not {type(head).__name__}.")
-    if getattr(method.blueprint.problem, "number", "known") == "estimated" and not head.chosen:
+    if getattr(method.problem, "number", "known") == "estimated" and not head.chosen:
         raise UserError(
             "simgcd must be told how many prototypes there are where the number of classes is not known: "
             "set head.params.prototypes."

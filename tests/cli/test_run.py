@@ -107,7 +107,7 @@ def test_debug_leaves_nothing_behind(
 
 def test_debug_shows_the_traceback_of_a_method(cli: Cli, empty: Path, toy: Path) -> None:
     script = toy / "methods" / "kinds" / "broken.py"
-    script.write_text(script.read_text().replace("global_step == 2", "global_step == 1"))
+    script.write_text(script.read_text().replace("batch.step == 2", "batch.step == 1"))
     with pytest.raises(RuntimeError, match="the third step went wrong"):
         cli("run", "broken=toy/waves", "--debug")
     assert not empty.exists()

@@ -27,7 +27,7 @@ def test_merge() -> None:
 
 def test_slots_are_filled_by_their_implementing_keys() -> None:
     assert filled({"optimizer": {"lr": 1}, "adaptation": {"targets": "x"}, "head": {"params": {}}}) == []
-    assert filled({"method": "a:B", "head": {"head": "linear"}, "adaptation": {"train": "none"}}) == [
+    assert filled({"method": {"method": "a:B"}, "head": {"head": "linear"}, "adaptation": {"train": "none"}}) == [
         "method",
         "adaptation",
         "head",
@@ -66,7 +66,7 @@ def test_a_part_that_fills_a_later_slot_too_wins_by_it(changed: Changed) -> None
     catalog = changed(
         {
             "methods/x/both.yaml": "objective: {objective: 'a:B'}\noptimizer: {optimizer: 'a:C', lr: 0.7}",
-            "methods/x/whole.yaml": "method: 'a:M'\noptimizer: {lr: 0.9}",
+            "methods/x/whole.yaml": "method: {method: 'a:M'}\noptimizer: {lr: 0.9}",
         }
     )
     combined = of(catalog, "lora", "both")

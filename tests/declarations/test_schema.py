@@ -150,7 +150,7 @@ def test_method_defaults() -> None:
         ),
         ({"adaptation": {"adapter": "lora.LoRA"}}, ['"adaptation.adapter"', '"file:Name"']),
         ({"adaptation": {"train": "some"}}, ["one of all, none"]),
-        ({"optimizer": {"optimizer": "adam"}}, ['"adamw" or "sgd" or "file:Name"']),
+        ({"optimizer": {"optimizer": "adan"}}, ['"adamw" or "adam" or "sgd" or "file:Name"']),
         ({"optimizer": {"lr": "1e-3"}}, ["without quotes"]),
         ({"optimizer": {"warmup": 5}}, ["at most 1"]),
         ({"optimizer": {"learning_rate": 5}}, ['"optimizer.learning_rate" is an unknown key']),

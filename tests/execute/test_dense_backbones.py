@@ -20,6 +20,7 @@ from bench.execute.adapters import make_adaptation
 from bench.execute.adapters.targets import resolve
 from bench.execute.backbones import Backbone, Origin, make_backbone
 from bench.execute.head import LinearHead
+from bench.execute.parts import Info, ready
 
 DECLARED = ["unet", "attention-unet", "unetr", "swin-unetr", "segresnet", "resnet-unet"]
 SMALL: dict[str, Any] = {"channels": [4, 8], "strides": [2], "dim": 3}
@@ -56,7 +57,7 @@ def images(count: int, channels: int, size: int, seed: int = 0) -> Tensor:
 def test_features_at_every_pixel_that_every_weight_shapes(name: str, size: int, channels: int) -> None:
     """At any size, for grey images and colours; a network of one channel is built for one."""
     backbone = twin(name, size, channels)
-    head = LinearHead(backbone.dim, 3)
+    head = ready(LinearHead(), Info(width=backbone.dim, outputs=3))
     found = backbone(images(2, channels, size))
     assert found.shape == (2, backbone.dim, size, size)
     outputs = head(found)
@@ -82,7 +83,7 @@ def test_what_trains_moves_and_reaches_the_output(name: str, train: Any) -> None
     backbone = twin(name)
     adaptation = make_adaptation(backbone.network, {"train": train}, backbone.groups)
     adaptation.attach()
-    LinearHead(backbone.dim, 2)(backbone(images(2, 3, 24))).square().mean().backward()
+    ready(LinearHead(), Info(width=backbone.dim, outputs=2))(backbone(images(2, 3, 24))).square().mean().backward()
     moving = [weight for weight in backbone.network.parameters() if weight.requires_grad]
     assert bool(moving) == (train != "none")
     assert all(weight.grad is not None for weight in moving)

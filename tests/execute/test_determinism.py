@@ -13,15 +13,15 @@ import torch
 
 from bench.data.access import Access
 from bench.data.modalities import modality
+from bench.execute.batch import Batch
 from bench.execute.engine import prepared_data
-from bench.execute.loaders import schedule, training_loader
-from bench.execute.progress import Silent
+from bench.execute.loaders import Order, training_loader
 from bench.plan.grid import plan
 from bench.predictions import load
 from bench.problems import problem_of
 from bench.store import Store
 
-from .conftest import Go
+from .conftest import Go, Stopper
 
 RUN = ("all=toy/waves", "task.budget.epochs=2")
 
@@ -55,20 +55,6 @@ def test_validation_does_not_shift_training(toy: Path, go: Go) -> None:
         np.testing.assert_array_equal(bits(other, again["key"]), expected)
 
 
-class Stopper(Silent):
-    """Asks the run to stop at a step."""
-
-    def __init__(self, step: int, stop: threading.Event) -> None:
-        self.step_, self.stop, self.begun = step, stop, []
-
-    def begin(self, label: str, steps: int, done: int) -> None:
-        self.begun.append(done)
-
-    def step(self, done: int, loss: float | None, score: float | None) -> None:
-        if done == self.step_:
-            self.stop.set()
-
-
 @pytest.mark.parametrize("step", [1, 5, 9, 13])
 def test_a_stopped_run_goes_on_to_the_same_bits(toy: Path, go: Go, step: int) -> None:
     """Stopped in the middle of an epoch, at its end, and at a validation; 9 steps an epoch, 18 in all."""
@@ -93,20 +79,17 @@ def test_a_stopped_run_goes_on_to_the_same_bits(toy: Path, go: Go, step: int) ->
     assert one["selection"] == two["selection"]
 
 
-def batches(method: str, workers: int = 0, replicate: int = 0) -> list[dict[str, Any]]:
-    (run,) = plan([f"{method}=toy/waves"], seeds=[replicate], access=Access.from_environment())
+def batches(method: str, workers: int = 0, seed: int = 0) -> list[Batch]:
+    (run,) = plan([f"{method}=toy/waves"], seeds=[seed], access=Access.from_environment())
     prepared = prepared_data(run, Access.from_environment())
-    pool = prepared.pool(run.replicate)
-    order = schedule(pool["train"], run.task["name"], run.replicate, 8)
+    part = prepared.pool(seed)["train"]
+    order = Order(part, run.task["name"], seed, 8, balanced=False)
 
     def encoder(raw: Any) -> Any:
-        return np.array(raw)
+        return torch.from_numpy(np.array(raw))
 
     problem = problem_of(run.task)
-    loader = training_loader(
-        pool["train"], modality("image"), encoder, run.task, run.replicate, problem, order, 20, 1, 0, workers
-    )
-    return list(loader)
+    return list(training_loader(part, modality("image"), encoder, run.task, seed, problem, order, 20, 0, workers))
 
 
 DRAWING = """
@@ -128,10 +111,9 @@ class Drawing(Objective):
 
 
 class Late(Method):
-    def fit(self, data, trainer):
+    def begin(self, phase):
         with torch.no_grad():
             self.head.linear.bias.copy_(torch.randn(3) + float(np.random.rand()))
-        super().fit(data, trainer)
 
     def predict(self, batch):
         return super().predict(batch) + 0.01 * torch.randn(())
@@ -143,10 +125,11 @@ class Late(Method):
 
 
 def test_what_a_method_draws_anywhere_is_its_own(toy: Path, go: Go) -> None:
-    """In setup, fit, a step, a prediction and finish: numpy, Python and torch; whatever the process drew before."""
+    """In setup, at a phase, in a step, a prediction and finish; whatever the process drew before."""
     (toy / "methods/kinds/drawing.py").write_text(DRAWING)
     (toy / "methods/kinds/drawing.yaml").write_text(
-        'title: Draws\nmethod: "drawing:Late"\nobjective: {objective: "drawing:Drawing"}\nadaptation: {train: all}\n'
+        'title: Draws\nmethod: {method: "drawing:Late"}\nobjective: {objective: "drawing:Drawing"}\n'
+        "adaptation: {train: all}\n"
     )
     found = []
     for number in (1, 2):
@@ -182,17 +165,17 @@ def test_going_on_with_another_micro_batch_stays_on_the_steps(
 
 def test_two_methods_see_identical_batches(toy: Path) -> None:
     for one, two in zip(batches("all"), batches("scaled"), strict=True):
-        assert one["ids"].tolist() == two["ids"].tolist()
-        np.testing.assert_array_equal(one["inputs"], two["inputs"])
-    first, second = batches("all")[0], batches("all", replicate=1)[0]
-    assert first["ids"].tolist() != second["ids"].tolist()
+        assert one.ids.tolist() == two.ids.tolist()
+        np.testing.assert_array_equal(one.inputs, two.inputs)
+    first, second = batches("all")[0], batches("all", seed=1)[0]
+    assert first.ids.tolist() != second.ids.tolist()
 
 
 def test_every_row_is_seen_once_an_epoch_in_even_batches(toy: Path) -> None:
     epoch = batches("all")[:9]
-    ids = [int(one) for batch in epoch for one in batch["ids"]]
+    ids = [int(one) for batch in epoch for one in batch.ids]
     assert len(ids) == len(set(ids)) == 72
-    assert {len(batch["ids"]) for batch in epoch} == {8}
+    assert {len(batch) for batch in epoch} == {8}
 
 
 def test_micro_batches_make_the_same_step(toy: Path, go: Go) -> None:

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from bench.core.errors import UserError
 from bench.data.access import Access
 from bench.data.prepare import Part
-from bench.execute.engine import prepared_data, restore, work_backbone
+from bench.execute.build import restore, work_backbone
+from bench.execute.engine import prepared_data
 from bench.execute.export import export
 from bench.plan.grid import plan
 from bench.predictions import load
@@ -102,5 +103,5 @@ def test_a_restored_method_says_what_the_record_says(go: Go) -> None:
 
     run, _, row, folder = finished(go, "adalora=glue/rte")
     part, _ = inputs_of(run)
-    found = predict_part(restore(run, folder, Access.from_environment()), part, "32")["logits"]
+    found = predict_part(restore(run, folder, Access.from_environment()), part)["logits"]
     np.testing.assert_array_equal(found, kept(row, folder))

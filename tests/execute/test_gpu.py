@@ -41,7 +41,7 @@ def test_digits_are_learned_as_on_the_cpu(go: Go) -> None:
 def test_a_stopped_run_goes_on_on_the_gpu(toy: Path, go: Go) -> None:
     import threading
 
-    from .test_determinism import Stopper
+    from .conftest import Stopper
 
     stop = threading.Event()
     go("all=toy/waves", device="cuda", stop=stop, progress=Stopper(5, stop))

@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 
 from bench.core.files import read_json
 from bench.data.access import Access
-from bench.execute.engine import build, prepared_data, restore, work_backbone
+from bench.execute.build import build, restore, work_backbone
+from bench.execute.engine import prepared_data
 from bench.execute.evaluate import predict_part
+from bench.execute.groups import parameter_groups
 from bench.execute.rescore import rescore
 from bench.plan.grid import plan
 from bench.predictions import load, parts
@@ -44,7 +46,7 @@ def test_the_kept_state_gives_the_kept_predictions(toy: Path, go: Go) -> None:
     assert folder is not None
     method = restore(run, folder, Access.from_environment())
     (test,) = prepared_data(run, Access.from_environment()).tests()
-    again = predict_part(method, test, "32")
+    again = predict_part(method, test)
     kept = load(folder, row["selection"]["candidate"], "test")
     np.testing.assert_array_equal(again["logits"], kept["logits"])
     np.testing.assert_array_equal(again["ids"], kept["ids"])
@@ -137,7 +139,7 @@ def test_every_buffer_that_moves_is_kept(toy: Path, go: Go) -> None:
     assert float(method.backbone.network.bare.running_mean.abs().max()) > 0  # type: ignore[union-attr,operator,arg-type]
     (test,) = prepared_data(run, Access.from_environment()).tests()
     kept = load(folder, row["selection"]["candidate"], "test")["logits"]
-    np.testing.assert_array_equal(predict_part(method, test, "32")["logits"], kept)
+    np.testing.assert_array_equal(predict_part(method, test)["logits"], kept)
 
 
 def test_code_edited_in_one_process_is_what_runs(toy: Path, go: Go) -> None:
@@ -169,7 +171,7 @@ def test_code_edited_after_the_plan_is_refused(toy: Path, tmp_path: Path) -> Non
 def test_a_head_rate_of_zero_is_zero(toy: Path) -> None:
     (run,) = plan(["all=toy/waves", "optimizer.head_lr=0"], access=Access.from_environment())
     method = build(run, work_backbone(run, Access.from_environment()), problem_of(run.task), 3)
-    rates = {group["lr"] for group in method.parameter_groups(run.spec["method"]["optimizer"])}
+    rates = {group["lr"] for group in parameter_groups(method, run.spec["method"]["optimizer"], None, apart=False)}
     assert rates == {0.0, run.spec["method"]["optimizer"]["lr"]}
 
 

@@ -18,7 +18,7 @@ from bench.plan.grid import plan
 from bench.predictions import load
 from bench.store import Store
 
-from .conftest import Go
+from .conftest import Go, Stopper
 
 SLOW = ("slow=toy/waves", "task.budget.epochs=8", "objective.params.seconds=0.03")
 
@@ -113,8 +113,6 @@ def test_a_fit_over_its_seconds_is_a_failure(toy: Path, go: Go) -> None:
 
 def test_an_incomplete_checkpoint_costs_time_and_nothing_else(toy: Path, tmp_path: Path, go: Go) -> None:
     """Killed while the checkpoint was copied: the best state it names is missing, or the file is torn."""
-    from .test_determinism import Stopper
-
     arguments = ("all=toy/waves", "task.budget.epochs=2", "task.budget.validations=9")
     for damage in ("best-*.safetensors", "run.ckpt"):
         stop = threading.Event()

@@ -32,8 +32,8 @@ class Spy(Objective):
     """Looks at everything it can reach."""
 
     def forward(self, method, batch):
-        SEEN.append((method, method.trainer, batch))
-        LOOK(method, method.trainer, batch)
+        SEEN.append((method, self.info, batch))
+        LOOK(method, self.info, batch)
         return super().forward(method, batch)
 
 
@@ -119,7 +119,7 @@ def test_no_object_in_the_process_holds_a_test_label_during_the_fit(
 def test_no_file_that_a_method_is_told_of_holds_a_test_label(
     canary: Path, go: Go, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every path in every object reachable from the method, its trainer and the batch, and every file below it."""
+    """Every path in every object reachable from the method and the batch, and every file below it."""
     folders: set[Path] = set()
 
     def look(*objects: Any) -> None:
@@ -215,10 +215,10 @@ def paths_from(roots: Any) -> set[Path]:
 
 
 def test_a_method_is_not_told_where_its_data_come_from(toy: Path, go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.execute import engine
+    from bench.execute import build
 
     seen: list[Any] = []
-    monkeypatch.setattr(engine, "Blueprint", lambda *given: seen.append(Blueprint(*given)) or seen[-1])
+    monkeypatch.setattr(build, "Blueprint", lambda *given: seen.append(Blueprint(*given)) or seen[-1])
     _, (row,) = go("all=toy/angle", "task.budget.steps=1")
     assert row["state"] == "done"
     (blueprint,) = seen

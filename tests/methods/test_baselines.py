@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from bench.execute.adapters import Adaptation, AdaptationContext, make_adaptation
+from bench.execute.adapters import Adaptation, make_adaptation
+from bench.execute.parts import Info
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 METHODS = Path(__file__).parents[2] / "methods"
@@ -24,8 +26,7 @@ def declared(name: str) -> dict[str, Any]:
 def attached(name: str, network: nn.Module) -> Adaptation:
     torch.manual_seed(0)
     home = METHODS / Path(name).parent
-    context = AdaptationContext(total_steps=20)
-    adaptation = make_adaptation(network, declared(name)["adaptation"], home=home, context=context)
+    adaptation = make_adaptation(network, declared(name)["adaptation"], home=home, info=Info(steps=20))
     adaptation.attach()
     return adaptation
 
@@ -73,9 +74,8 @@ def test_trains(name: str, bert: Callable[[], nn.Module], hidden: Callable[[nn.M
         loss.backward()
         losses.append(float(loss))
         adaptation.check_used()
-        adaptation.after_backward(step, 20)
         optimizer.step()
-        adaptation.after_step(step, 20)
+        adaptation.after_step(SimpleNamespace(number=step))  # type: ignore[arg-type]
     assert losses[-1] < losses[0]
     assert all(torch.equal(dict(network.named_parameters())[key], value) for key, value in frozen.items())
 

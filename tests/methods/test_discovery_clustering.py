@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.core.loading import load
+from bench.execute.parts import Info, ready
 from bench.metrics import Truth, metric
 
 HOME = Path(__file__).parents[2] / "methods" / "discovery"
@@ -133,8 +134,13 @@ def test_clustering_accuracy_is_the_metrics() -> None:
     assert named("_number:clustering_accuracy")(places, labels) == pytest.approx(want, abs=1e-12)
 
 
+def centres(**params: Any) -> Any:
+    """Four centres of features of width 6."""
+    return ready(named("kmeans:Centres")(**params), Info(width=6, outputs=4))
+
+
 def test_centres_give_minus_squared_distances() -> None:
-    head, features = named("kmeans:Centres")(6, 4, inits=1), random(30, 6)
+    head, features = centres(inits=1), random(30, 6)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     head.fit(unit, np.full(30, -1), 4, philox(0))
     want = -((unit[:, None] - head.centres.numpy()) ** 2).sum(axis=2)
@@ -142,7 +148,7 @@ def test_centres_give_minus_squared_distances() -> None:
 
 
 def test_centres_of_an_estimated_number_are_restored() -> None:
-    fitted, other = named("kmeans:Centres")(6, 4, inits=1), named("kmeans:Centres")(6, 4)
+    fitted, other = centres(inits=1), centres()
     fitted.fit(random(30, 6), np.full(30, -1), 9, philox(0))
     other.load_state_dict(fitted.state_dict())
     assert torch.equal(other.centres, fitted.centres)

@@ -144,3 +144,26 @@ def test_count(vit: Callable[[], nn.Module], lora: Any) -> None:
     adaptation = Adaptation(vit(), adapter=lora, params={"rank": 8}, targets="attention")
     adaptation.attach()
     assert sum(part.numel() for _, part in adaptation.named_trained()) == 2 * 2 * 8 * (12 + 12)
+
+
+@pytest.mark.parametrize("alpha", [6.0, 4.0])
+def test_rows_of_different_ranks_open_in_peft(lora: Any, libraries: Any, tmp_path: Path, alpha: float) -> None:
+    """As EVA leaves q and v; peft scales by alpha / r, so that a part of another scale has no form there."""
+
+    def make() -> nn.Module:
+        torch.manual_seed(4)
+        return nn.ModuleDict({"qkv": nn.Linear(12, 30)}).double()
+
+    network = make()
+    adaptation = Adaptation(network, adapter=lora, params={"rank": 2, "alpha": 4.0}, targets=["qkv[q,v]"])
+    adaptation.attach()
+    adaptation.adapters[1].setup(rank=3, alpha=alpha)  # type: ignore[operator]
+    for _, parameter in adaptation.named_trained():
+        parameter.data.normal_()
+    if alpha != 6.0:
+        assert not adaptation.save_adapter(tmp_path)
+        return
+    assert adaptation.save_adapter(tmp_path)
+    opened = libraries.peft.PeftModel.from_pretrained(make(), tmp_path, autocast_adapter_dtype=False)
+    x = torch.randn(3, 12, dtype=torch.float64)
+    assert (opened.base_model.model["qkv"](x) - network["qkv"](x)).abs().max() < 1e-10

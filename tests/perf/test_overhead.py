@@ -26,28 +26,35 @@ WANTED_MS = 30
 
 def loop(run: Run, access: Access) -> tuple[Any, Callable[[], None]]:
     """The run's network, built, and a plain loop over its own batches."""
+    from torch.optim import AdamW
+
     from bench.data.modalities import modality
-    from bench.execute.engine import build, prepared_data, work_backbone
-    from bench.execute.loaders import schedule, steps_of, training_loader
+    from bench.execute.build import build, work_backbone
+    from bench.execute.engine import prepared_data
+    from bench.execute.groups import parameter_groups
+    from bench.execute.loaders import Order, steps_of, training_loader
+    from bench.execute.optimizer import make_schedule
     from bench.problems import problem_of
 
     problem, prepared = problem_of(run.task), prepared_data(run, access)
-    pool = prepared.pool(run.replicate)
-    order = schedule(pool["train"], run.task["name"], run.replicate, int(run.task["budget"]["batch_size"]))
-    steps = steps_of(run.task["budget"], order.per_epoch)
+    pool, seed = prepared.pool(run.replicate), run.replicate
+    order = Order(pool["train"], run.task["name"], seed, int(run.task["budget"]["batch_size"]), balanced=False)
+    steps = steps_of(run.task["budget"], order.whole.per_epoch)
     method = build(run, work_backbone(run, access), problem, steps)
-    made = method.configure_optimizers()
-    optimizer, rate = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    declared = run.spec["method"]["optimizer"]
+    optimizer = AdamW(parameter_groups(method, declared, None, apart=False))
+    factor, rates = make_schedule(declared, steps), [group["lr"] for group in optimizer.param_groups]
     kind = modality(run.task["problem"].partition("-")[0])
 
     def train() -> None:
         method.train()
-        parts = (pool["train"], kind, method.backbone.encoder, run.task, run.replicate, problem, order)
-        for batch in training_loader(*parts, steps=steps, micro=1, start=0, workers=0):
+        parts = (pool["train"], kind, method.backbone.encoder, run.task, seed, problem, order)
+        for batch in training_loader(*parts, steps=steps):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor(batch.step)
             optimizer.zero_grad()
-            problem.loss(method(batch["inputs"]), batch["labels"]).backward()
+            problem.loss(method(batch.inputs), batch.labels).backward()
             optimizer.step()
-            rate.step()
         predict(method, pool["val"])  # the one validation that a fit ends with
 
     return method, train
@@ -62,7 +69,7 @@ def predict(method: Any, part: Any) -> None:
     method.eval()
     with torch.no_grad():
         for _, batch in evaluation_batches(part, method.backbone.encoder):
-            method(batch["inputs"])
+            method(batch.inputs)
 
 
 def plainly(run: Run, access: Access) -> None:

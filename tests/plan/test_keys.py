@@ -35,8 +35,8 @@ def test_the_key_is_known(toy: Path) -> None:
 
     It is one when ENGINE is raised, when the metric's file changes, or when a declared default does.
     """
-    assert one().spec["engine"] == 2
-    assert one().key == "85dddc0a24caf060b0f3372df60e4c1676c185b180cfbbf4fc2df66eaa157297"
+    assert one().spec["engine"] == 3
+    assert one().key == "9a618274bff4bd8e6a79188ae4b28b543f3a956db0d83f93f0b43aa216d7c910"
 
 
 def test_paths_comments_titles_and_searches_do_not_change_it(

@@ -16,7 +16,7 @@ from bench.execute.engine import prepared_data
 from bench.plan.grid import plan
 from bench.problems import problem_of
 
-from ..execute.conftest import Go, go  # noqa: F401 - a fixture
+from ..conftest import Go
 
 
 def task(**changes: Any) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def test_the_fit_sees_no_label_of_a_test_row(toy: Path) -> None:
     assert all(not np.isin(array, labels[labels == 2]).any() for array in kept), "no label of an unknown class is there"
 
 
-def test_the_whole_way(toy: Path, go: Go) -> None:  # noqa: F811
+def test_the_whole_way(toy: Path, go: Go) -> None:
     _, (row,) = go("all=odd/kinds")
     assert row["state"] == "done"
     assert row["selection"]["rule"] == "last"

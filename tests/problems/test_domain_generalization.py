@@ -18,7 +18,7 @@ from bench.plan.grid import plan
 from bench.problems import problem_of
 from bench.tables import results
 
-from ..execute.conftest import Go, go  # noqa: F401 - a fixture
+from ..conftest import Go
 
 DOMAINS = ["a", "b", "c"]
 
@@ -168,7 +168,7 @@ def test_the_runs_of_a_task_of_folds(toy: Path) -> None:
         plan(["all=toy/waves"], folds=["west"], access=access)
 
 
-def test_from_runs_to_a_table(toy: Path, go: Go) -> None:  # noqa: F811
+def test_from_runs_to_a_table(toy: Path, go: Go) -> None:
     _, rows = go("all=odd/places", "task.selection=leave-one-domain-out")
     assert [row["state"] for row in rows] == ["done"] * 10
     by_rule = {line.selection: line for line in lines(rows)}
@@ -193,7 +193,7 @@ def test_from_runs_to_a_table(toy: Path, go: Go) -> None:  # noqa: F811
     ]
 
 
-def test_a_rule_without_its_runs_has_no_line(toy: Path, go: Go) -> None:  # noqa: F811
+def test_a_rule_without_its_runs_has_no_line(toy: Path, go: Go) -> None:
     _, rows = go("all=odd/places", "task.selection=leave-one-domain-out")
     pairs = [row for row in rows if "+" in row["fold"]]
     some = [row for row in rows if row not in pairs[1:]]
@@ -201,14 +201,14 @@ def test_a_rule_without_its_runs_has_no_line(toy: Path, go: Go) -> None:  # noqa
     assert joined(some, "leave-one-domain-out") == []
 
 
-def test_one_fold_of_a_newer_variant_hides_no_result(toy: Path, go: Go) -> None:  # noqa: F811
+def test_one_fold_of_a_newer_variant_hides_no_result(toy: Path, go: Go) -> None:
     _, rows = go("all=odd/places")
     newer = {**rows[0], "variant": "newer", "at": "9"}
     (line, _) = lines([*rows, newer])
     assert (line.replicates, line.older) == (1, 1)
 
 
-def test_a_task_that_lacks_a_fold_has_no_score(toy: Path, go: Go) -> None:  # noqa: F811
+def test_a_task_that_lacks_a_fold_has_no_score(toy: Path, go: Go) -> None:
     _, rows = go("all=odd/places")
     assert joined(rows, "val")
     (line,) = lines(rows[:3])
@@ -216,3 +216,15 @@ def test_a_task_that_lacks_a_fold_has_no_score(toy: Path, go: Go) -> None:  # no
     assert line.states == {"of 4 domains": 3}
     assert line.domains is not None
     assert list(line.domains) == ["north", "east", "south"]
+
+
+def test_training_domains_are_numbered_without_gaps(go: Go) -> None:
+    """Whatever is held out, a method sees 0 to the number of training domains less one."""
+    for held_out in ("0", "30", "75"):
+        (run,) = plan(["erm=demo/rotated-digits"], folds=[held_out], twin=True, access=Access.from_environment())
+        train = prepared_data(run, Access.from_environment()).pool(0)["train"]
+        problem = problem_of(run.task)
+        domains = problem.domains_of(train.groups, len(train))
+        assert sorted(set(domains.tolist())) == [0, 1, 2, 3, 4]
+        assert train.groups is not None
+        assert len({(int(group), int(domain)) for group, domain in zip(train.groups, domains, strict=True)}) == 5

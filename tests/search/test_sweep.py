@@ -369,7 +369,7 @@ def test_names_lead_nowhere(tmp_path: Path) -> None:
 def test_the_runs_of_a_study_are_one_group_in_wandb(
     toy: Path, tune: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bench.execute.engine
+    import bench.execute.fit
     from bench.execute.logs import make_loggers
 
     (run,) = plan(["scaled=toy/waves"])
@@ -378,12 +378,12 @@ def test_the_runs_of_a_study_are_one_group_in_wandb(
     logger: Any = make_loggers(["wandb"], tmp_path / "log", run, "of-one-study")[0]
     assert logger._wandb_init["group"] == "of-one-study"
     groups: list[Any] = []
-    make = bench.execute.engine.make_loggers
+    make = bench.execute.fit.make_loggers
 
     def noting(names: Any, folder: Path, run: Any, group: Any = None) -> Any:
         groups.append(group)
         return make(names, folder, run, group)
 
-    monkeypatch.setattr(bench.execute.engine, "make_loggers", noting)
+    monkeypatch.setattr(bench.execute.fit, "make_loggers", noting)
     done = tune("scaled=toy/waves", *SHORT, trials=2, confirm=1)
     assert groups == [done.study.name] * 3

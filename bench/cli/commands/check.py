@@ -43,11 +43,10 @@ def command(patterns: tuple[str, ...], method: str | None, as_json: bool) -> Non
     still missing.
     """
     from bench.cli.commands.data import chosen_tasks
-    from bench.cli.commands.run import forbid_network
     from bench.cli.progress import Shown
-    from bench.cli.stopping import stops
     from bench.data.access import Access
     from bench.declarations.catalog import Catalog
+    from bench.execute.session import forbid_network, stops
 
     forbid_network()
     access, catalog, stop = Access.from_environment(offline=True), Catalog.find(), threading.Event()

@@ -32,15 +32,11 @@ def command() -> None:
 @json_option
 def prepare_command(arguments: tuple[str, ...], twin: bool, offline: bool, as_json: bool) -> None:
     """Fetch, verify and cache the data of TASKS; what is there already is kept, what was broken off goes on."""
-    from bench.cli.commands.run import forbid_network
     from bench.cli.progress import Shown
-    from bench.cli.stopping import stops
-    from bench.data.access import Access
     from bench.declarations.catalog import Catalog
+    from bench.execute.session import access_for, stops
 
-    access, catalog = Access.from_environment(offline), Catalog.find()
-    if access.offline:
-        forbid_network()
+    access, catalog = access_for(offline), Catalog.find()
     overrides = [one for one in arguments if "=" in one]
     tasks = chosen_tasks([one for one in arguments if "=" not in one], catalog)
     rows, raw, mistakes, stop = [], [], [], threading.Event()

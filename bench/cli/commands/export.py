@@ -25,15 +25,12 @@ Examples:
 @store_option
 def command(key: str, folder: Path, adapter: bool, offline: bool, store: str | None) -> None:
     """Write the trained model of the run KEY into FOLDER."""
-    from bench.cli.commands.run import forbid_network
-    from bench.data.access import Access
     from bench.declarations.catalog import Catalog
+    from bench.execute.session import access_for
     from bench.plan.grid import again
     from bench.store import Store, store_path
 
-    opened, access = Store(store_path(store)), Access.from_environment(offline)
-    if access.offline:
-        forbid_network()
+    opened, access = Store(store_path(store)), access_for(offline)
     found = opened.find(key)
     record, kept = opened.record(found), opened.folder(found)
     if record is None or kept is None:

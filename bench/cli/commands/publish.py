@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bench.cli.commands.run import checkpoint_seconds, forbid_network
 from bench.cli.output import emit_json, json_option, number, offline_option, store_option
-from bench.cli.stopping import stops
 from bench.core.errors import UserError
 from bench.core.printable import printable
 
@@ -49,27 +46,21 @@ def command(
     as_json: bool,
 ) -> None:
     """Run what a leaderboard lacks, and write its records and tables beside it: md, csv, tex, html."""
-    from bench.data.access import Access
-    from bench.execute.options import Options, check
+    from bench.execute.session import access_for, options_for, stops
 
     paths = list(boards) or (sorted(Path("leaderboards").glob("*.yaml")) if everything else [])
     if not paths:
         where = "leaderboards/ holds none" if everything else "name one, or give --all"
         raise UserError(f"There is no board to publish: {where}.")
-    access = Access.from_environment(offline)
-    if access.offline:
-        forbid_network()
+    access = access_for(offline)
     if checking:
         _check(paths, access, as_json)
         return
     if model_index is not None:
         _model_index(paths, model_index, access)
         return
-    stop = threading.Event()
-    loggers = tuple(name.strip() for name in log.split(","))
-    options = Options(device=device, log=loggers, checkpoint_seconds=checkpoint_seconds(), stop=stop)
-    check(options)
-    with stops(stop):
+    options = options_for(device, log=[name.strip() for name in log.split(",")])
+    with stops(options.stop):
         said = [_publish(path, store, access, options, no_run) for path in paths]
     if to_wandb:
         _to_wandb(paths, access)

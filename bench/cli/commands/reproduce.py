@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.cli.output import emit, json_option, offline_option, store_option
-from bench.cli.stopping import stops
 
 EPILOG = """\b
 Examples:
@@ -41,16 +39,13 @@ def command(
     """Run one record again, from what it says of itself, and tell by how much the result differs."""
     from bench.boards.reproduce import reproduce
     from bench.cli.progress import Shown
-    from bench.data.access import Access
-    from bench.execute.options import Options, check
+    from bench.execute.session import access_for, options_for, stops
     from bench.tables import Table
 
-    stop = threading.Event()
-    options = Options(device=device, threads=threads, log=("none",), stop=stop)
-    check(options)
+    options = options_for(device, threads=threads, log=["none"])
     record = _record(key, records, store)
-    with stops(stop), Shown(1) as shown:
-        found = reproduce(record, Access.from_environment(offline), options, shown, anyway)
+    with stops(options.stop), Shown(1) as shown:
+        found = reproduce(record, access_for(offline), options, shown, anyway)
     rows, raw = [], []
     for name, value in found.recorded.items():
         now = found.found.get(name)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
-from dataclasses import replace
 from typing import Any
 
 import click
 
 from bench.cli.complete import complete_expression
 from bench.cli.output import emit, emit_json, json_option, offline_option, store_option
-from bench.cli.stopping import stops
 from bench.core.errors import UserError
 from bench.core.printable import printable
 
@@ -92,18 +89,13 @@ def command(
     debug: bool,
 ) -> None:
     """Run methods on tasks: METHODS=TASKS, with commas, globs and a+b combinations; KEY=VALUE overrides."""
-    from bench.data.access import Access
-    from bench.execute.options import Options, check
+    from bench.api import try_out
+    from bench.execute.session import access_for, options_for
     from bench.plan.grid import plan
     from bench.store import Store, store_path
 
-    stop = threading.Event()
-    loggers = tuple(name.strip() for name in log.split(","))
-    options = Options(device, workers, threads, micro_batch, loggers, checkpoint_seconds(), debug=debug, stop=stop)
-    check(options)
-    access = Access.from_environment(offline)
-    if access.offline:
-        forbid_network()
+    options = options_for(device, workers, threads, micro_batch, [name.strip() for name in log.split(",")], debug)
+    access = access_for(offline)
     runs = plan(
         arguments,
         seeds=seed_list(seeds),
@@ -115,45 +107,27 @@ def command(
     if picture:
         _refuse_pictures(runs)
     if debug:
-        with stops(stop):
-            _debug(runs, access, replace(options, log=("none",)))
+        for run, value in try_out(runs, access, options):
+            score = value if value is None else round(value, 4)
+            _say(f"{run.label}: two steps done, validation score {score}; not recorded")
         return
     opened = Store.open(store_path(store))
-    with stops(stop):
-        outcome = _carry_out(runs, opened, access, options, retry == "failed")
+    outcome = _carry_out(runs, opened, access, options, retry == "failed")
     if picture:
         _draw(runs, opened, access)
     _report(runs, opened, outcome, as_json)
 
 
-def checkpoint_seconds() -> float:
-    """How often a run writes down where it is: BENCH_CHECKPOINT_SECONDS, by default every minute."""
-    import os
-
-    given = os.environ.get("BENCH_CHECKPOINT_SECONDS", "60")
-    try:
-        return max(0.0, float(given))
-    except ValueError:
-        raise UserError(f"BENCH_CHECKPOINT_SECONDS is {given!r}; expected a number of seconds.") from None
-
-
-def forbid_network() -> None:
-    """Tell the hub's own libraries too, before they are imported."""
-    import os
-
-    os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
-
-
 def _carry_out(runs: Any, store: Any, access: Any, options: Any, retry: bool) -> Any:
-    from bench.api import carry_out
+    from bench.api import perform
 
     states = [store.state(run.key) for run in runs]
     if all(state == "done" for state in states):
-        return carry_out(runs, store, access, options)
+        return perform(runs, store, access, options)[0]
     from bench.cli.progress import Shown
 
     with Shown(len(runs)) as shown:
-        return carry_out(runs, store, access, options, shown, retry)
+        return perform(runs, store, access, options, shown, retry)[0]
 
 
 def _refuse_pictures(runs: Any) -> None:
@@ -191,23 +165,6 @@ def _report(runs: Any, store: Any, outcome: Any, as_json: bool) -> None:
         _say("Stopped; what was done is kept. The same command goes on from there.")
         sys.exit(130)
     sys.exit(2 if outcome.refused else 1 if outcome.failed else 0)
-
-
-def _debug(runs: Any, access: Any, options: Any) -> None:
-    """Two steps of each run in a folder that is thrown away; a traceback is shown as it is."""
-    import tempfile
-    from pathlib import Path
-
-    from bench.execute.engine import execute
-    from bench.execute.progress import Silent
-
-    for run in runs:
-        with tempfile.TemporaryDirectory() as folder:
-            record = execute(run, Path(folder), None, access, options, Silent())
-        value = record["selection"]["value"]
-        _say(
-            f"{run.label}: two steps done, validation score {value if value is None else round(value, 4)}; not recorded"
-        )
 
 
 def _say(text: str) -> None:

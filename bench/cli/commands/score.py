@@ -21,18 +21,15 @@ Examples:
 @json_option
 def command(keys: tuple[str, ...], everything: bool, offline: bool, store: str | None, as_json: bool) -> None:
     """Score finished runs again from their stored predictions; each scoring is appended to the record and counted."""
-    from bench.cli.commands.run import forbid_network
     from bench.core.errors import UserError
-    from bench.data.access import Access
     from bench.execute.rescore import rescore
+    from bench.execute.session import access_for
     from bench.store import Store, store_path
     from bench.tables import Table
 
     if not keys and not everything:
         raise UserError("bench score needs keys, or --all.")
-    opened, access = Store(store_path(store)), Access.from_environment(offline)
-    if access.offline:
-        forbid_network()
+    opened, access = Store(store_path(store)), access_for(offline)
     known = {row["key"]: row["scores"] for row in opened.rows() if row["state"] == "done"}
     wanted = [key for key, scores in known.items() if scores] if everything else [opened.find(key) for key in keys]
     rows, raw = [], []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.commands.run import checkpoint_seconds, fold_list, forbid_network, planning_options, seed_list
+from bench.cli.commands.run import fold_list, planning_options, seed_list
 from bench.cli.output import emit, emit_json
-from bench.cli.stopping import stops
 from bench.core.errors import UserError
 from bench.core.printable import printable
 
@@ -95,21 +93,15 @@ def command(
     The command may be given several times, on several machines that share the store: each takes trials of the same
     studies. Stopped, it goes on where it was.
     """
-    from bench.data.access import Access
-    from bench.execute.options import Options, check
+    from bench.execute.session import access_for, options_for, stops
     from bench.plan.study import Search, plan_studies
     from bench.search.sweep import fresh_seeds
     from bench.store import Store, store_path
 
     if not 0 <= confirm_seeds <= MOST_CONFIRMING:
         raise UserError(f"--confirm-seeds is {confirm_seeds}; expected 0 to {MOST_CONFIRMING}.")
-    stop = threading.Event()
-    loggers = tuple(name.strip() for name in log.split(","))
-    options = Options(device, workers, threads, micro_batch, loggers, checkpoint_seconds(), stop=stop)
-    check(options)
-    access = Access.from_environment(offline)
-    if access.offline:
-        forbid_network()
+    options = options_for(device, workers, threads, micro_batch, [name.strip() for name in log.split(",")])
+    access = access_for(offline)
     searched = seed_list(seeds)
     studies = plan_studies(
         arguments,
@@ -124,7 +116,7 @@ def command(
     if curve or plot or open_test:
         _afterwards(studies, opened, access, storage, curve, plot, open_test, as_json)
         return
-    with stops(stop):
+    with stops(options.stop):
         swept = _sweep(studies, opened, access, options, storage, fresh_seeds(confirm_seeds, searched))
     _report(studies, opened, swept, as_json)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.execute.adapters.adaptation import Adaptation, AdaptationContext
+from bench.execute.adapters.adaptation import Adaptation
 from bench.execute.adapters.adapter import Adapter
 from bench.execute.adapters.make import make_adaptation
 from bench.execute.adapters.targets import Site
 
-__all__ = ["Adaptation", "AdaptationContext", "Adapter", "Site", "make_adaptation"]
+__all__ = ["Adaptation", "Adapter", "Site", "make_adaptation"]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from bench.core.errors import UserError
 from bench.execute.adapters.peft import PeftAdaptation
+
+if TYPE_CHECKING:
+    from bench.execute.step import Step
 
 IMPORTANCES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 
@@ -21,10 +24,8 @@ class AdaLoRAAdaptation(PeftAdaptation):
     penalty in a forward that the harness does not call (`penalty`).
     """
 
-    _pending: int | None = None  # the step whose `after_step` is due
-
     def values(self) -> dict[str, Any]:
-        steps = self.run.total_steps
+        steps = self.info.steps
         if not steps:
             raise UserError("peft's ADALORA follows a schedule and needs a budget with a number of steps.")
         values = {"total_step": steps, **self.params}
@@ -51,16 +52,9 @@ class AdaLoRAAdaptation(PeftAdaptation):
         weight: float = self.config.orth_reg_weight
         return weight * torch.stack(norms).mean()
 
-    def after_backward(self, step: int, total_steps: int) -> None:
-        """Make sure that `after_step` is called too, without which the schedule would silently not run."""
-        if self._pending is not None and step > self._pending:
-            raise RuntimeError(f"ADALORA needs after_step after each optimizer step, also {self._pending}")
-        self._pending = step
-
-    def after_step(self, step: int, total_steps: int) -> None:
+    def after_step(self, step: Step) -> None:
         """Update the importances and prune; peft counts steps from 1."""
-        self._pending = None
-        self._tuner.update_and_allocate(step + 1)
+        self._tuner.update_and_allocate(step.number + 1)
 
     def ranks(self) -> dict[str, int]:
         """The number of singular values that are not pruned, by layer."""

@@ -1,44 +1,44 @@
 """The plan by which a whole backbone is adapted.
 
 The engine makes an adaptation from a method's declaration (`make_adaptation`), seeds torch's global
-generator, calls `attach`, and then its hooks: `calibrate` once, `context` before each batch, `penalty` with
-each loss, `after_backward`, `check_used` after the first backward, `after_step`, and `merge` at the end. The
-backbone belongs to the caller: an adaptation holds it by reference, and owns nothing but what it adds.
+generator, calls `attach`, and then its hooks: `calibrate` once, `begin` with each phase, `before_step`, `context`
+before each forward pass, `penalty` with each loss, `after_backward` before each update, `check_used` before the first,
+`after_step`, and `merge` at the end. The backbone belongs to the caller: an adaptation holds it by reference, and owns
+nothing but what it adds.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from bench.core.errors import UserError
-from bench.execute.adapters.adapter import Adapter, check_params, patch, unpatch
+from bench.execute.adapters.adapter import Adapter, patch, unpatch
 from bench.execute.adapters.interchange import save_peft
 from bench.execute.adapters.targets import Site, Targets, resolve
-from bench.execute.adapters.training import moving
+from bench.execute.adapters.training import moving, plain
+from bench.execute.parts import Part, ready, resume_only
+
+if TYPE_CHECKING:
+    from bench.execute.batch import Batch, Rows
+    from bench.execute.phases import Phase
+    from bench.execute.step import Step
 
 
-@dataclass(frozen=True)
-class AdaptationContext:
-    """What an adaptation may know of the run: nothing of its data but the number of classes."""
-
-    total_steps: int | None = None
-    classes: int | None = None
-
-
-class Adaptation(nn.Module):
+class Adaptation(Part):
     """The default plan: one Adapter on each target, and the backbone's own parameters as `train` says.
 
     A plan of another kind overrides `setup` (its params), `build` (which modules it adds: pools shared by
     layers are assigned to `self`, once; adapters go through `add`) and the hooks it needs.
     """
 
-    calibration_batches: ClassVar[int] = 0  # how many training batches `calibrate` wants
+    slot = "adaptation"
+    calibration_batches: int = 0  # of how many steps `calibrate` wants the batches
 
     def __init__(
         self,
@@ -49,26 +49,20 @@ class Adaptation(nn.Module):
         params: Mapping[str, Any] | None = None,
         targets: Targets | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
-        context: AdaptationContext | None = None,
     ) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self._backbone = (backbone,)  # in a tuple, so that it is not registered as a part of this module
         self.adapter_class, self.train_spec = adapter, train
         self.params, self.targets, self.groups = dict(params or {}), targets, dict(groups or {})
-        self.run = context or AdaptationContext()
         self.adapters = nn.ModuleList()
         self.moving: list[str] = []
         self.state = "new"  # then "attached", then "merged"
         if adapter is None:
-            check_params("The adaptation" if type(self) is Adaptation else type(self).__name__, self.setup, self.params)
-            self.setup(**self.params)
+            self._take(self.params)
 
     @property
     def backbone(self) -> nn.Module:
         return self._backbone[0]
-
-    def setup(self) -> None:
-        """Take the declared params of a plan of another kind; the default plan hands them to each adapter."""
 
     # -- hooks, in the order in which the engine calls them
 
@@ -86,7 +80,8 @@ class Adaptation(nn.Module):
         parameters = dict(self.backbone.named_parameters())
         for name in self.moving:
             parameters[name].requires_grad_(True)
-        self.build()
+        with torch.no_grad():  # a layer may move beside its adapter
+            self.build()
         for adapters in self._by_layer():
             patch(adapters)
             for adapter in adapters:
@@ -99,11 +94,40 @@ class Adaptation(nn.Module):
             for site in self.sites():
                 self.add(self.adapter_class(site, **self.params))
 
-    def calibrate(self, batches: Iterable[Any], forward: Callable[[Any], Tensor]) -> None:
-        """Look at `calibration_batches` training batches before training; `forward` gives a batch's loss."""
+    def calibrate(self, batches: Iterable[Batch], forward: Callable[[Batch], Tensor]) -> None:
+        """Look at the training batches of the first `calibration_batches` steps before training.
 
-    def context(self, batch: Any) -> None:
-        """See a batch before the backbone does, in training and in prediction."""
+        On the device, whole, in evaluation mode; `forward` gives a batch's loss, with the adaptation's context and in
+        the precision of training. What is learnt here must stand in the state that is kept (parameters,
+        `register_state`, `shapes`), for neither a resumed run nor an export looks again.
+        """
+
+    def shapes(self) -> dict[str, Any] | None:
+        """What `calibrate` or `begin` changed of the shape, in JSON; None where it is as it was built."""
+        return None
+
+    def reshape(self, shapes: Mapping[str, Any]) -> None:
+        """Take the shape that `shapes` described, without data; the values of what is kept are loaded afterwards."""
+        raise NotImplementedError(f"{type(self).__name__} says its shapes() and does not say how to reshape()")
+
+    def phases(self, steps: int) -> list[Phase]:
+        """The phases of a run of `steps`, where the adaptation divides it; [] where it does not."""
+        return []
+
+    def begin(self, phase: str) -> None:
+        """A phase begins: its parameters are about to be handed to new optimizers. Not called when it is resumed."""
+
+    def optimizers(self, declared: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Optimizers beside `main`, as `Objective.optimizers`."""
+        return {}
+
+    def before_step(self, step: Step) -> None:
+        """Before the objective's update. It may change what is trained, and make updates of its own (`step.batch`)."""
+        for adapter in self._adapters():
+            adapter.before_step(step)
+
+    def context(self, batch: Rows) -> None:
+        """See rows, on the device, before the backbone does, in training and in prediction."""
         for adapter in self._adapters():
             adapter.context(batch)
 
@@ -112,26 +136,32 @@ class Adaptation(nn.Module):
         penalties = [penalty for adapter in self._adapters() if (penalty := adapter.penalty()) is not None]
         return torch.stack(penalties).sum() if penalties else None
 
-    def after_backward(self, step: int, total_steps: int) -> None:
-        """After the gradients of step `step` (from 0) are complete, before they are clipped and used."""
+    def after_backward(self, step: Step, name: str) -> None:
+        """After the gradients for an update by the optimizer `name` are complete, before they are clipped and used."""
 
-    def after_step(self, step: int, total_steps: int) -> None:
-        """After the optimizer's step `step` (from 0), while the gradients it used are still there."""
+    def after_step(self, step: Step) -> None:
+        """After the updates of a step, while the gradients that they used are still there."""
 
-    def check_used(self) -> None:
-        """After the first backward: UserError for an adapter that was bypassed or has no gradient.
+    def check_used(self, parameters: Iterable[nn.Parameter] | None = None) -> None:
+        """Before the first update by `parameters`: UserError for an adapter that was bypassed or has no gradient.
 
         A network that reads a layer's weight and never calls the layer would otherwise train nothing, in
         silence.
         """
-        unused = [adapter.site.label for adapter in self._adapters() if not adapter.used]
+        ids = {id(parameter) for parameter in (self.parameters() if parameters is None else parameters)}
+        unused = []
+        for adapter in self._adapters():
+            own = [id(parameter) for parameter in adapter.parameters()]
+            if not adapter.used and (not own or any(one in ids for one in own)):
+                unused.append(adapter.site.label)
         if unused:
             raise UserError(
                 f"The backbone never calls {_listed(unused)}: the layer is not used, or its weight is read "
                 "directly, so that an adapter on it does nothing; leave it out of the targets."
             )
-        parts = self.named_added()
-        without = [name for name, part in parts if part.requires_grad and part.grad is None]
+        without = [
+            name for name, part in self.named_added() if part.requires_grad and part.grad is None and id(part) in ids
+        ]
         if without:
             raise UserError(f"No gradient reached {_listed(without)}; what is trained must move the output.")
 
@@ -173,7 +203,7 @@ class Adaptation(nn.Module):
 
     def named_trained(self) -> list[tuple[str, nn.Parameter]]:
         """Every parameter that is trained, added or the backbone's own, each once, by its saved name."""
-        parameters = {_plain(name): parameter for name, parameter in self.backbone.named_parameters()}
+        parameters = {plain(name): parameter for name, parameter in self.backbone.named_parameters()}
         trained = [(f"backbone.{name}", parameters[name]) for name in self.moving]
         trained += [(name, part) for name, part in self.named_added() if part.requires_grad]
         once = {id(part): (name, part) for name, part in reversed(trained)}
@@ -223,9 +253,29 @@ class Adaptation(nn.Module):
         return resolve(self.backbone, self.targets, self.groups)
 
     def add(self, adapter: Adapter) -> Adapter:
-        """Own `adapter`; it is put in place at the end of `attach`."""
-        self.adapters.append(adapter)
+        """Own `adapter`, bound and built; it is put in place at the end of `attach`."""
+        self.adapters.append(ready(adapter, self.info))
         return adapter
+
+    def keep(self, labels: Iterable[str]) -> None:
+        """Take every adapter out of the network whose site has another label; its layer is as it was before."""
+        kept = set(labels)
+        for adapters in self._by_layer():
+            left = [adapter for adapter in adapters if adapter.site.label in kept]
+            if len(left) < len(adapters):
+                unpatch(adapters[0].site)
+                if left:
+                    patch(left)
+        self.adapters = nn.ModuleList(adapter for adapter in self._adapters() if adapter.site.label in kept)
+
+    def labelled(self) -> dict[str, Adapter]:
+        """The adapters by the labels of their sites."""
+        return {adapter.site.label: adapter for adapter in self._adapters()}
+
+    def adapter_label(self, name: str) -> str | None:
+        """The label of the adapter that a parameter of the method belongs to (`adaptation.adapters.3.A`), if any."""
+        found = re.match(r"adaptation\.adapters\.(\d+)\.", name)
+        return None if found is None else str(self.adapters[int(found[1])].site.label)  # type: ignore[union-attr]
 
     def _adapters(self) -> Iterator[Adapter]:
         yield from self.adapters  # type: ignore[misc]
@@ -237,8 +287,8 @@ class Adaptation(nn.Module):
         return list(layers.values())
 
     def _state(self) -> list[tuple[str, Tensor]]:
-        persistent = self.state_dict(keep_vars=True)
-        buffers = [(self._name(name), buffer) for name, buffer in self.named_buffers() if name in persistent]
+        kept = set(self.state_dict(keep_vars=True)) - resume_only(self)
+        buffers = [(self._name(name), buffer) for name, buffer in self.named_buffers() if name in kept]
         return [*self.named_trained(), *buffers]
 
     def _name(self, name: str) -> str:
@@ -248,11 +298,6 @@ class Adaptation(nn.Module):
             return f"adaptation.{name}"
         index, _, tail = rest.partition(".")
         return f"adapter.{self.adapters[int(index)].site.label}.{tail}"  # type: ignore[union-attr]
-
-
-def _plain(name: str) -> str:
-    """A parameter's name without the detour that a parametrization puts into it."""
-    return name.replace("parametrizations.", "").removesuffix(".original") if "parametrizations." in name else name
 
 
 def _listed(names: list[str]) -> str:

@@ -8,39 +8,40 @@ owned by its adaptation, and holds the layer by reference only.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bench.core.errors import UserError, nearest
+from bench.core.errors import UserError
 from bench.execute.adapters.layers import Layer
 from bench.execute.adapters.targets import Site
+from bench.execute.parts import Part
+
+if TYPE_CHECKING:
+    from bench.execute.step import Step
 
 
-class Adapter(nn.Module):
+class Adapter(Part):
     """How one frozen weight may move: a subclass makes its parameters in `setup`, its formula is `weight`.
+
+    The weight is known when `setup` is called; what needs more of the run (`self.info`) is made in `build`.
 
     Parameters are made from `self.weight0` (`self.weight0.new_zeros(...)`), which gives them its dtype and
     device, and are drawn from torch's global generator only. Buffers that attaching again recomputes alike
     are registered with `persistent=False`; the others are saved with what was trained.
     """
 
+    slot = "adaptation"
     exact_at_start: ClassVar[bool] = True  # weight() equals weight0 when just made
     mergeable: ClassVar[bool] = True  # weight() and bias() say all that forward does, for every input
 
     def __init__(self, site: Site, **params: Any) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.site = site
         self.used = False
-        check_params(type(self).__name__, self.setup, params)
-        self.setup(**params)
-
-    def setup(self) -> None:
-        """Create the parameters; what it takes is what a declaration may set under `params`."""
+        self._take(params)
 
     def weight(self) -> Tensor:
         """The adapted weight, shaped as `weight0`: the method's formula. Merging writes it back."""
@@ -62,6 +63,9 @@ class Adapter(nn.Module):
         """A bound on the rank of (weight() - weight0) as a matrix (rows, in*k); None where there is none."""
         return None
 
+    def before_step(self, step: Step) -> None:
+        """Before a step's first forward pass: draw from `step.generator`, change what the step is of."""
+
     def context(self, batch: Any) -> None:
         """See the batch before it is computed (adapters that depend on the input, task ids)."""
 
@@ -75,7 +79,7 @@ class Adapter(nn.Module):
 
     @property
     def weight0(self) -> Tensor:
-        """The frozen weight (rows, in[, k...]) of this adapter's rows; a view without gradient."""
+        """The weight (rows, in[, k...]) of this adapter's rows; a view, without gradient where the layer is frozen."""
         return self.site.weight()
 
     @property
@@ -91,20 +95,6 @@ class Adapter(nn.Module):
     def op(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """The layer's operation (its stride, padding, groups) with a weight of any number of rows."""
         return self.site.layer.op(x, weight, bias)
-
-
-def check_params(name: str, function: Callable[..., Any], params: dict[str, Any]) -> None:
-    """UserError when `params` are not what `function` takes, with the nearest legal name."""
-    legal = inspect.signature(function).parameters
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in legal.values()):
-        return
-    for word in params:
-        if word not in legal:
-            takes = f"it takes {', '.join(legal)}" if legal else "it takes none"
-            raise UserError(f"{name} has no parameter {word!r}; {takes}.{nearest(word, legal)}")
-    missing = [word for word, value in legal.items() if value.default is value.empty and word not in params]
-    if missing:
-        raise UserError(f"{name} needs a value for {', '.join(missing)} under adaptation.params.")
 
 
 class Blocks:

@@ -83,9 +83,11 @@ def _layer_form(parts: list[Adapter]) -> tuple[dict[str, Any], dict[str, Tensor]
     lifted = [torch.zeros(out, *form[1]["lora_B"].shape[1:]).to(form[1]["lora_B"]) for form in known]
     for whole, part, form in zip(lifted, parts, known, strict=True):
         whole[part.site.rows] = form[1]["lora_B"].detach()
-    # peft scales by alpha / r, and the rank grows with the number of blocks.
-    count = len(parts)
-    stacked = {**config, "r": config["r"] * count, "lora_alpha": config["lora_alpha"] * count}
+    # peft scales by alpha / r, which must be the same in all blocks; their ranks add up.
+    configs = [form[0] for form in known]
+    if any(other["lora_alpha"] * config["r"] != config["lora_alpha"] * other["r"] for other in configs):
+        return None
+    stacked = {**config, **{field: sum(other[field] for other in configs) for field in ("r", "lora_alpha")}}
     joined = torch.cat([form[1]["lora_A"].detach() for form in known])
     return stacked, {"lora_A": joined, "lora_B": torch.cat(lifted, dim=1)}
 

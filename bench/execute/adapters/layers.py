@@ -68,12 +68,16 @@ class Layer:
         return parametrize.is_parametrized(self.module, "bias") or self.module._parameters.get("bias") is not None
 
     def weight(self) -> Tensor:
-        """The stored weight as (out, in[, k...]), without gradient; a view."""
-        return self.orient(self.raw("weight").detach())
+        """The stored weight as (out, in[, k...]); a view, without gradient where the layer is frozen."""
+        return self.orient(self._seen("weight"))
 
     def bias(self) -> Tensor | None:
-        """The stored bias (out,), without gradient, or None."""
-        return self.raw("bias").detach() if self.has_bias else None
+        """The stored bias (out,), likewise, or None."""
+        return self._seen("bias") if self.has_bias else None
+
+    def _seen(self, name: str) -> Tensor:
+        raw = self.raw(name)
+        return raw if raw.requires_grad else raw.detach()
 
     def orient(self, weight: Tensor) -> Tensor:
         """From the layer's own orientation to (out, in[, k...]) and back: it is its own inverse."""

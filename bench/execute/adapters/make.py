@@ -10,8 +10,9 @@ from torch import nn
 
 from bench.core.errors import UserError
 from bench.core.loading import load
-from bench.execute.adapters.adaptation import Adaptation, AdaptationContext
+from bench.execute.adapters.adaptation import Adaptation
 from bench.execute.adapters.adapter import Adapter
+from bench.execute.parts import Info
 
 FILLINGS = ("adapter", "peft", "train", "adaptation")
 
@@ -21,12 +22,12 @@ def make_adaptation(
     body: Mapping[str, Any],
     groups: Mapping[str, Sequence[str]] | None = None,
     home: Path | None = None,
-    context: AdaptationContext | None = None,
+    info: Info | None = None,
 ) -> Adaptation:
     """The adaptation that `body` declares, not yet attached; all weights move where nothing is declared.
 
     `backbone` is the library's own network, for targets and saved adapters name paths in it; `groups` are its
-    backbone's own target groups, and `home` is the folder in which "file:Class" is looked up.
+    backbone's own target groups, `home` is the folder in which "file:Class" is looked up, `info` what it may know.
     """
     filled = [key for key in FILLINGS if body.get(key) is not None]
     if len(filled) > 1:
@@ -36,8 +37,15 @@ def make_adaptation(
         "params": body.get("params"),
         "targets": body.get("targets"),
         "groups": groups,
-        "context": context,
     }
+    made = _made(backbone, how, body, rest, home)
+    made.bind(info or Info())
+    return made
+
+
+def _made(
+    backbone: nn.Module, how: str, body: Mapping[str, Any], rest: dict[str, Any], home: Path | None
+) -> Adaptation:
     if how == "peft":
         from bench.execute.adapters.adalora import AdaLoRAAdaptation
         from bench.execute.adapters.peft import PeftAdaptation
@@ -46,9 +54,11 @@ def make_adaptation(
         return plan(backbone, peft=body["peft"], **rest)
     if how == "train":
         return Adaptation(backbone, train=body.get("train", "all") or "all", **rest)
-    if home is None:
-        raise ValueError("a folder is needed to look up a class")
-    found = load(body[how], home)
+    found = body[how]
+    if not isinstance(found, type):
+        if home is None:
+            raise ValueError("a folder is needed to look up a class")
+        found = load(found, home)
     if isinstance(found, type):
         if how == "adapter" and issubclass(found, Adapter):
             return Adaptation(backbone, adapter=found, **rest)

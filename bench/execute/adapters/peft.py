@@ -9,6 +9,7 @@ calls the backbone itself.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,13 +86,15 @@ class PeftAdaptation(Adaptation):
                 parameter.requires_grad_(True)
         self.moving = [name for name, parameter in self.backbone.named_parameters() if parameter.requires_grad]
 
-    def check_used(self) -> None:
+    def check_used(self, parameters: Iterable[nn.Parameter] | None = None) -> None:
         """UserError naming the layers on which nothing that peft added received a gradient."""
-        parameters = dict(self.backbone.named_parameters())
+        named = dict(self.backbone.named_parameters())
+        ids = {id(parameter) for parameter in (named.values() if parameters is None else parameters)}
         layers: dict[str, bool] = {}
         for name in self.moving:
-            layer = _layer(name)
-            layers[layer] = layers.get(layer, False) or parameters[name].grad is not None
+            if id(named[name]) in ids:
+                layer = _layer(name)
+                layers[layer] = layers.get(layer, False) or named[name].grad is not None
         bypassed = [layer for layer, reached in layers.items() if not reached]
         if bypassed:
             raise UserError(

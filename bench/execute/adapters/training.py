@@ -37,6 +37,11 @@ def moving(backbone: nn.Module, train: str | Sequence[str]) -> list[str]:
     return [name for name in names if name in chosen]
 
 
+def plain(name: str) -> str:
+    """A tensor's name without the detour that a parametrization puts into it."""
+    return name.replace("parametrizations.", "").removesuffix(".original") if "parametrizations." in name else name
+
+
 def is_norm(module: nn.Module) -> bool:
     """Whether `module` is a normalisation layer: torch's own, or named so (LlamaRMSNorm, LayerNorm2d)."""
     return isinstance(module, _NORMS) or "Norm" in type(module).__name__

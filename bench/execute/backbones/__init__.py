@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,8 +22,23 @@ class Encoder(Protocol):
     def __call__(self, raw: Any) -> Any: ...
 
 
+@dataclass(frozen=True)
+class Features:
+    """What a backbone found in a batch, as far as the head asked for it (`Head.wants`)."""
+
+    pooled: Tensor  # (rows, dim), or (rows, dim, height, width) of a backbone with features at every pixel
+    tokens: Tensor | None = None  # (rows, count, width): words, patches or places, without class or register tokens
+    mask: Tensor | None = None  # (rows, count), true where a token is no padding
+    maps: tuple[Tensor, ...] = ()  # (rows, width, height, width) of several depths, from early to late
+
+
 class Backbone(nn.Module):
-    """A pretrained network: inputs -> features (batch, dim). Adapters are put on `network`."""
+    """A pretrained network: inputs -> features (batch, dim). Adapters are put on `network`.
+
+    `features` gives more on request, of the same forward pass: `tokens`, `maps`. `offers` names what a kind has.
+    """
+
+    offers: tuple[str, ...] = ()
 
     network: nn.Module
     dim: int
@@ -37,6 +52,23 @@ class Backbone(nn.Module):
 
     def forward(self, inputs: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} does not say how inputs become features")
+
+    def features(self, inputs: Any, wants: Sequence[str]) -> Features:
+        """The pooled features and what else is wanted."""
+        self.refuse(wants)
+        return Features(self(inputs))
+
+    def widths(self, want: str) -> tuple[int, ...]:
+        """How wide what is wanted is: of tokens one number, of maps one for each depth; UserError where it has none."""
+        self.refuse([want])
+        raise NotImplementedError(f"{type(self).__name__} offers {want} and does not say how wide they are")
+
+    def refuse(self, wants: Sequence[str]) -> None:
+        """UserError for what this backbone does not offer."""
+        for want in wants:
+            if want not in self.offers:
+                there = ", ".join(["pooled features", *self.offers])
+                raise UserError(f"The head asks for {want}; this backbone ({type(self).__name__}) gives {there}.")
 
     def save(self, folder: Path) -> None:
         """Write the network with its present weights in its library's own layout, so that the library opens it."""

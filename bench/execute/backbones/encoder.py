@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from bench.core.errors import UserError
-from bench.execute.backbones import Backbone, ImageEncoder, Origin, load_weights
+from bench.execute.backbones import Backbone, Features, ImageEncoder, Origin, load_weights
 
 _WIDTHS = [256, 128, 64, 32]  # of the decoder, from the coarsest level up; the last stands for finer ones
 
@@ -29,7 +29,7 @@ class Block(nn.Sequential):
 
 
 class Decoder(nn.Module):
-    """Feature maps from fine to coarse -> (batch, dim, height, width).
+    """Feature maps from fine to coarse -> maps from coarse to (batch, dim, height, width).
 
     From the coarsest up: enlarge to the size of the next (nearest), put both side by side, a block. The last block is
     at the image's own size, beside nothing.
@@ -42,13 +42,16 @@ class Decoder(nn.Module):
         before = [coarse, *wanted]
         self.blocks = nn.ModuleList(Block(a + b, c) for a, b, c in zip(before, skips, wanted))
         self.last = Block(before[-1], dim)
+        self.widths = (*wanted, dim)
 
-    def forward(self, maps: list[Tensor], height: int, width: int) -> Tensor:
+    def forward(self, maps: list[Tensor], height: int, width: int) -> tuple[Tensor, ...]:
+        """The maps of every level, from the coarsest to the image's own size."""
         x, *skips = reversed(maps)
+        levels = []
         for skip, block in zip(skips, self.blocks, strict=True):
             x = block(torch.cat([interpolate(x, skip.shape[-2:]), skip], 1))
-        features: Tensor = self.last(interpolate(x, (height, width)))
-        return features
+            levels.append(x)
+        return (*levels, self.last(interpolate(x, (height, width))))
 
 
 class EncoderBackbone(Backbone):
@@ -58,6 +61,7 @@ class EncoderBackbone(Backbone):
     in the encoder's pretraining; grey images are repeated for an encoder of colours.
     """
 
+    offers = ("maps",)
     _mean: Tensor
     _std: Tensor
 
@@ -71,11 +75,24 @@ class EncoderBackbone(Backbone):
             self.register_buffer(f"_{name}", values.expand(1, self._channels, 1, 1).clone(), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        return self._levels(inputs)[-1]
+
+    def features(self, inputs: Tensor, wants: Sequence[str]) -> Features:
+        """Maps are the decoder's levels, from the coarsest to that of the image's own size."""
+        self.refuse(wants)
+        levels = self._levels(inputs)
+        return Features(levels[-1], maps=levels)
+
+    def widths(self, want: str) -> tuple[int, ...]:
+        self.refuse([want])
+        return self.decoder.widths
+
+    def _levels(self, inputs: Tensor) -> tuple[Tensor, ...]:
         pixels = inputs.float() / 255
         if pixels.shape[1] != self._channels:
             pixels = pixels.mean(1, keepdim=True).expand(-1, self._channels, -1, -1)
-        features: Tensor = self.decoder(self.network((pixels - self._mean) / self._std), *pixels.shape[-2:])
-        return features
+        levels: tuple[Tensor, ...] = self.decoder(self.network((pixels - self._mean) / self._std), *pixels.shape[-2:])
+        return levels
 
 
 def make(origin: Origin) -> Backbone:

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from bench.core.errors import UserError
 from bench.core.loading import load
-from bench.execute.backbones import Backbone, ImageEncoder, Origin, load_weights
+from bench.execute.backbones import Backbone, Features, ImageEncoder, Origin, load_weights
 
 
 class FileBackbone(Backbone):
-    """The class takes the declared `args`; its `forward` takes pixels in 0..1 (batch, channels, height, width)."""
+    """The class takes the declared `args`; its `forward` takes pixels in 0..1 (batch, channels, height, width).
+
+    Where it has `offers`, it has `features(pixels, wants)` and `widths(want)` too, as `Backbone` has them.
+    """
 
     def __init__(self, network: nn.Module, groups: dict[str, list[str]]) -> None:
         dim = getattr(network, "dim", None)
         if not isinstance(dim, int):
             raise UserError(f"{type(network).__name__} has no whole number `dim`, the width of the features it gives.")
         super().__init__(network, dim, ImageEncoder(), groups)
+        self.offers = tuple(getattr(network, "offers", ()))
+
+    def features(self, inputs: Tensor, wants: Sequence[str]) -> Features:
+        self.refuse(wants)
+        network: Any = self.network
+        found: Features = network.features(inputs.float() / 255, wants)
+        return found
+
+    def widths(self, want: str) -> tuple[int, ...]:
+        self.refuse([want])
+        network: Any = self.network
+        return tuple(network.widths(want))
 
     def forward(self, inputs: Tensor) -> Tensor:
         features: Tensor = self.network(inputs.float() / 255)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from bench.core.errors import UserError, first_line, nearest
-from bench.execute.backbones import Backbone, ImageEncoder, Origin, load_weights
+from bench.execute.backbones import Backbone, Features, ImageEncoder, Origin, load_weights
 
 
 class TimmBackbone(Backbone):
     """Pixels are scaled to 0..1, normalised as in pretraining, and resized where the architecture has a fixed size."""
 
+    offers = ("tokens", "maps")
     _mean: Tensor
     _std: Tensor
 
@@ -34,13 +36,44 @@ class TimmBackbone(Backbone):
         self._size = _fixed_size(network)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        features: Tensor = self.network(self._pixels(inputs))
+        return features
+
+    def features(self, inputs: Tensor, wants: Sequence[str]) -> Features:
+        """Tokens are patches, or the places of a convolutional network's last map; maps are those of each stage."""
+        self.refuse(wants)
+        network: Any = self.network
+        pixels, maps = self._pixels(inputs), ()
+        if "maps" in wants:
+            last, found = network.forward_intermediates(pixels, output_fmt="NCHW")
+            maps = tuple(found)
+        else:
+            last = network.forward_features(pixels)
+        pooled = network.forward_head(last)
+        return Features(pooled, self._tokens(last) if "tokens" in wants else None, None, maps)
+
+    def widths(self, want: str) -> tuple[int, ...]:
+        self.refuse([want])
+        network: Any = self.network
+        if want == "tokens":
+            return (int(network.num_features),)
+        if not hasattr(network, "forward_intermediates"):
+            raise UserError(f"timm's {type(network).__name__} gives no maps of its stages.")
+        return tuple(int(stage["num_chs"]) for stage in network.feature_info)
+
+    def _pixels(self, inputs: Tensor) -> Tensor:
         pixels = inputs.float() / 255
         if pixels.shape[1] != self._channels:
             pixels = pixels.mean(1, keepdim=True).expand(-1, self._channels, -1, -1)
         if self._size is not None and tuple(pixels.shape[-2:]) != self._size:
             pixels = interpolate(pixels, self._size, mode="bilinear", align_corners=False)
-        features: Tensor = self.network((pixels - self._mean) / self._std)
-        return features
+        return (pixels - self._mean) / self._std
+
+    def _tokens(self, last: Tensor) -> Tensor:
+        if last.ndim == 4:
+            places_last = last.shape[-1] == self.network.num_features != last.shape[1]
+            return (last if places_last else last.permute(0, 2, 3, 1)).flatten(1, 2)
+        return last[:, int(getattr(self.network, "num_prefix_tokens", 0)) :]  # type: ignore[arg-type]
 
     def save(self, folder: Path) -> None:
         """`model.safetensors` and `config.json`: `timm.create_model("local-dir:FOLDER", pretrained=True)` opens it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.errors import UserError, first_line
-from bench.execute.backbones import Backbone, Origin
+from bench.execute.backbones import Backbone, Features, Origin
 
 
 class TextEncoder:
@@ -31,6 +32,7 @@ class TextEncoder:
 class TransformersBackbone(Backbone):
     """`pool`: mean over tokens, the first token (cls), or the model's own pooler (default; without one, cls)."""
 
+    offers = ("tokens",)
     _tokenizer: Any
 
     def __init__(
@@ -45,7 +47,19 @@ class TransformersBackbone(Backbone):
         object.__setattr__(self, "_tokenizer", tokenizer)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        return self._pooled(self.network(**inputs), inputs)
+
+    def features(self, inputs: dict[str, Tensor], wants: Sequence[str]) -> Features:
+        """Tokens are the last layer's states of all words and marks; the mask leaves the padding out."""
+        self.refuse(wants)
         found = self.network(**inputs)
+        return Features(self._pooled(found, inputs), found.last_hidden_state, inputs["attention_mask"].bool())
+
+    def widths(self, want: str) -> tuple[int, ...]:
+        self.refuse([want])
+        return (self.dim,)
+
+    def _pooled(self, found: Any, inputs: dict[str, Tensor]) -> Tensor:
         if self._pool == "default":
             pooled: Tensor = found.pooler_output
             return pooled

@@ -1,0 +1,19 @@
+"""Built-in methods as runs: the steps that are declared, the same bits when they are stopped, equal in pieces."""
+
+from __future__ import annotations
+
+import pytest
+
+from ..conftest import Go
+from .runs import STEPS, equal_under_micro_batches, same_bits_when_stopped_at_every_step
+
+
+@pytest.mark.parametrize("expression", ["full=demo/digits", "lora=demo/digits", "adalora=demo/grammar"])
+def test_stopped_at_every_step_it_goes_on_to_the_same_bits(go: Go, expression: str) -> None:
+    record = same_bits_when_stopped_at_every_step(go, expression)
+    assert record["cost"]["updates"] == {"train": {"main": STEPS}}
+
+
+@pytest.mark.parametrize("expression", ["full=demo/digits", "lora=demo/digits"])
+def test_pieces_of_a_step_make_the_same_step(go: Go, expression: str) -> None:
+    equal_under_micro_batches(go, expression)
