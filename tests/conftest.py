@@ -65,9 +65,9 @@ def go(tmp_path: Path) -> Go:
         *arguments: str, store: str = "store", retry: bool = False, seeds: tuple[int, ...] = (0,), **options: Any
     ) -> Any:
         twin = options.pop("twin", False)
-        precision = options.pop("precision", "32")
+        precision, folds = options.pop("precision", "32"), options.pop("folds", None)
         access = Access.from_environment(offline=True)
-        runs = plan(arguments, seeds=seeds, twin=twin, precision=precision, access=access)
+        runs = plan(arguments, seeds=seeds, twin=twin, precision=precision, folds=folds, access=access)
         opened = Store.open(tmp_path / store)
         progress = options.pop("progress", None)
         outcome = carry_out(runs, opened, access, Options(**options), progress, retry)

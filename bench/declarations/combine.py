@@ -72,6 +72,8 @@ def combine(parts: Sequence[Declaration]) -> Combined:
     body: dict[str, Any] = {}
     for part in merged:
         body = merge(body, part.body)
+        if part.body.get("search"):  # a range replaces another whole: its keys exclude one another
+            body["search"].update(part.body["search"])
     if len(parts) > 1:
         _combine_notes(body, named)
     homes = {slot: fillers.get(slot, named[0]).home for slot in ("method", *SLOTS)}

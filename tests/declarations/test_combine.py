@@ -107,3 +107,14 @@ def test_parts_are_left_as_they_were(catalog: Catalog) -> None:
     before = repr(catalog.method("fish").body), repr(catalog.method("lora").body)
     of(catalog, "fish", "lora")
     assert before == (repr(catalog.method("fish").body), repr(catalog.method("lora").body))
+
+
+def test_a_range_of_a_search_replaces_another_whole(changed: Changed) -> None:
+    """Its keys exclude one another: {low, high} over {choices} is neither."""
+    catalog = changed(
+        {
+            "methods/x/ranged.yaml": "objective: {objective: 'a:B'}\nsearch: {optimizer.lr: {choices: [0.1, 0.2]}}",
+            "methods/x/listed.yaml": "head: {head: 'a:B'}\nsearch: {optimizer.lr: {low: 0.1, high: 0.2}}",
+        }
+    )
+    assert of(catalog, "ranged", "listed").body["search"] == {"optimizer.lr": {"low": 0.1, "high": 0.2}}

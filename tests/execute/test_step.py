@@ -202,3 +202,51 @@ def test_forgetting_moments() -> None:
     training = drive(method, 4)
     state = next(iter(training._updates.entries["main"].optimizer.state.values()))  # type: ignore[union-attr]
     assert int(state["step"]) == 2
+
+
+class Overflowing(Objective):
+    """Two optimizers on one backward pass, the second step with gradients that overflow."""
+
+    def build(self) -> None:
+        self.extra = nn.Parameter(torch.zeros(()))
+
+    def optimizers(self, declared: Any) -> dict[str, dict[str, Any]]:
+        return {"extra": {"params": [self.extra], "optimizer": "sgd", "lr": 0.1, "options": {}}}
+
+    def update(self, method: Any, batch: Any, step: Any) -> None:
+        factor = torch.inf if step.number == 1 else 1.0
+        step.backward(factor * (method.loss(batch) + self.extra))
+        step.apply("main", "extra")
+        if step.number == 2:  # once more in the same step
+            step.backward(method.loss(batch), into="main")
+            step.apply("main")
+
+
+def test_half_precision_scales_once_for_each_update_and_counts_what_it_skips() -> None:
+    from torch.amp.grad_scaler import GradScaler
+
+    from bench.execute.training import Training
+
+    plain = with_objective(Overflowing)
+    scaled = with_objective(Overflowing)
+    scaler = GradScaler("cpu", init_scale=1024.0, growth_interval=1000)
+    start = Training.start
+
+    def with_scaler(training: Training, state: Any) -> None:
+        training.scaler = scaler
+        start(training, state)
+
+    drive(plain, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "start", with_scaler)
+        training = drive(scaled, 4)
+        first = with_objective(Overflowing)
+        drive(first, 1)
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(dict(first.named_parameters())[name], parameter, rtol=1e-12, atol=1e-14)
+    counts = training.counts()
+    assert counts["updates"] == {"train": {"main": 4, "extra": 3}}, "one of each was skipped, one of main is more"
+    assert counts["skipped_updates"] == 2
+    assert counts["steps"] == 4
+    assert scaler.get_scale() == 512.0, "halved once"
+    assert all(parameter.isfinite().all() for parameter in scaled.parameters())

@@ -60,10 +60,10 @@ def same_bits_when_stopped_at_every_step(go: Go, *arguments: str, **options: Any
     return record
 
 
-def equal_under_micro_batches(go: Go, *arguments: str, rows: int = 3, tolerance: float = 1e-4) -> None:
+def equal_under_micro_batches(go: Go, *arguments: str, rows: int = 3, tolerance: float = 1e-4, **options: Any) -> None:
     """Pieces of `rows` rows make the same steps but for rounding (the twins' networks have no dropout)."""
-    store, whole = go(*arguments, twin=True, store="whole")
-    other, cut = go(*arguments, twin=True, store="cut", micro_batch=rows)
+    store, whole = go(*arguments, twin=True, store="whole", **options)
+    other, cut = go(*arguments, twin=True, store="cut", micro_batch=rows, **options)
     one, two = logits(store, record_of(store, whole)), logits(other, record_of(other, cut))
     scale = np.abs(one).max()
     np.testing.assert_allclose(two, one, atol=tolerance * scale)

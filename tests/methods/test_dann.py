@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from ..conftest import Go
 from .runs import STEPS, equal_under_micro_batches, same_bits_when_stopped_at_every_step
-from .test_fish import CLASSES, DOMAINS, ROWS, gap, in_hand, one_fold, small, step
+from .updates import CLASSES, DOMAINS, ROWS, gap, in_hand, small, step
 
-__all__ = ["one_fold"]
+FOLD = ("0",)
 SETTINGS = {
     "as declared": {},
     "penalised": {"weight": 0.7, "critic_steps": 2, "grad_penalty": 0.4},
@@ -116,11 +116,11 @@ def test_a_backbone_that_does_not_move_is_told_apart_too() -> None:
 
 
 @pytest.mark.parametrize("expression", ["dann=demo/rotated-digits", "dann+lora=demo/rotated-digits"])
-def test_stopped_at_every_step_it_goes_on_to_the_same_bits(one_fold: None, go: Go, expression: str) -> None:
-    record = same_bits_when_stopped_at_every_step(go, expression)
+def test_stopped_at_every_step_it_goes_on_to_the_same_bits(go: Go, expression: str) -> None:
+    record = same_bits_when_stopped_at_every_step(go, expression, folds=FOLD)
     assert record["cost"]["steps"] == STEPS
     assert record["cost"]["updates"] == {"train": {"main": STEPS // 2, "critic": STEPS // 2}}
 
 
-def test_pieces_of_a_step_make_the_same_step(one_fold: None, go: Go) -> None:
-    equal_under_micro_batches(go, "dann+lora=demo/rotated-digits", "objective.params.grad_penalty=0.5")
+def test_pieces_of_a_step_make_the_same_step(go: Go) -> None:
+    equal_under_micro_batches(go, "dann+lora=demo/rotated-digits", "objective.params.grad_penalty=0.5", folds=FOLD)

@@ -3,110 +3,20 @@
 from __future__ import annotations
 
 import copy
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import SimpleNamespace
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.declarations.schema import METHOD, check
-from bench.execute.backbones import Backbone, Features
-from bench.execute.batch import Batch
-from bench.execute.build import assemble
-from bench.execute.method import Blueprint
-from bench.execute.parts import Info
-from bench.execute.training import Training, phases_of
-from bench.plan.grid import plan
-
 from ..conftest import Go
 from .runs import STEPS, equal_under_micro_batches, same_bits_when_stopped_at_every_step
+from .updates import CLASSES, DOMAINS, ROWS, gap, in_hand, small, step
 
-METHODS = Path(__file__).parents[2] / "methods"
-DOMAINS, ROWS, CLASSES = 3, 5, 4
 TRAINING_DOMAINS = 5  # of the six of demo/rotated-digits
-
-
-# -- what tests of objectives and rules share: the harness's own steps, without a run around them
-
-
-class Plain(Backbone):
-    """A network of a test; with `prefix` its output is tokens, of which the first is the pooled feature."""
-
-    offers = ("tokens",)
-
-    def __init__(self, network: nn.Module, dim: int) -> None:
-        super().__init__(network, dim, None, {})  # type: ignore[arg-type]
-
-    def forward(self, inputs: Any) -> Tensor:
-        features: Tensor = self.network(inputs)
-        return features
-
-    def features(self, inputs: Any, wants: Sequence[str]) -> Features:
-        tokens = self.network(inputs)
-        return Features(tokens[:, 0], tokens[:, 1:])
-
-    def widths(self, want: str) -> tuple[int, ...]:
-        return (self.dim,)
-
-
-def in_hand(
-    name: str,
-    network: nn.Module,
-    dim: int,
-    *,
-    steps: int,
-    domains: int = 1,
-    outputs: int = CLASSES,
-    change: Callable[[dict[str, Any]], None] | None = None,
-) -> Training:
-    """A declared method (`generalization/fish`) around a network, in float64, at the beginning of its first phase."""
-    body = check(yaml.safe_load((METHODS / f"{name}.yaml").read_text()), METHOD, name)
-    if change is not None:
-        change(body)
-    home = (METHODS / name).parent
-    homes = dict.fromkeys(("method", "objective", "adaptation", "head", "optimizer"), home)
-    problem: Any = SimpleNamespace(loss=lambda logits, labels: F.cross_entropy(logits, labels))
-    info = Info("toy", name, steps=steps, outputs=outputs, classes=outputs, domains=domains, width=dim)
-    method = assemble(Blueprint(body, problem, homes, info), Plain(network, dim)).double()
-    training = Training(method, phases_of(method, steps), None, None)  # type: ignore[arg-type]
-    training.start(None)
-    return training
-
-
-def step(training: Training, inputs: Tensor, labels: Tensor, domains: Tensor | None = None) -> None:
-    """The next step, by the harness."""
-    rows, number = len(labels), training.done
-    domains = torch.zeros(rows, dtype=torch.long) if domains is None else domains
-    batch = Batch(inputs, torch.arange(rows), labels, domains, step=number)
-    training.on_train_batch_start(batch, number)
-    training.training_step(batch, number)
-
-
-def gap(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
-    """The largest difference between tensors of the same names."""
-    assert set(ours) == set(theirs)
-    return max(float((ours[name] - theirs[name]).detach().abs().max()) for name in ours)
-
-
-@pytest.fixture
-def one_fold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks with folds are planned for their first alone; to be asked for before `go`."""
-    monkeypatch.setattr("bench.plan.grid.plan", functools.partial(plan, folds=["0"]))
-
-
-# -- fish
-
-
-def small() -> nn.Sequential:
-    torch.manual_seed(1)  # no bias before the normalisation: its gradient would be rounding, which Adam enlarges
-    layers = [nn.Linear(7, 6, bias=False), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 5), nn.Tanh()]
-    return nn.Sequential(*layers).double()
+FOLD = ("0",)
 
 
 def domainbed(
@@ -199,11 +109,11 @@ def test_a_way_of_1_is_training_on_one_domain_after_the_other() -> None:
 
 
 @pytest.mark.parametrize("expression", ["fish=demo/rotated-digits", "fish+lora=demo/rotated-digits"])
-def test_stopped_at_every_step_it_goes_on_to_the_same_bits(one_fold: None, go: Go, expression: str) -> None:
-    record = same_bits_when_stopped_at_every_step(go, expression)
+def test_stopped_at_every_step_it_goes_on_to_the_same_bits(go: Go, expression: str) -> None:
+    record = same_bits_when_stopped_at_every_step(go, expression, folds=FOLD)
     assert record["cost"]["steps"] == STEPS
     assert record["cost"]["updates"] == {"train": {"main": STEPS * TRAINING_DOMAINS}}
 
 
-def test_pieces_of_a_step_make_the_same_step(one_fold: None, go: Go) -> None:
-    equal_under_micro_batches(go, "fish+lora=demo/rotated-digits")
+def test_pieces_of_a_step_make_the_same_step(go: Go) -> None:
+    equal_under_micro_batches(go, "fish+lora=demo/rotated-digits", folds=FOLD)

@@ -16,7 +16,7 @@ from bench.core.loading import load
 
 from ..conftest import Go
 from .runs import STEPS, equal_under_micro_batches, same_bits_when_stopped_at_every_step
-from .test_fish import CLASSES, METHODS, in_hand, step
+from .updates import CLASSES, METHODS, in_hand, step
 
 RANK, GAP, SCALE, LR, DECAY = 2, 3, 0.4, 0.02, 0.1
 Array = NDArray[np.float64]

@@ -16,7 +16,7 @@ from bench.execute.training import Training
 
 from ..conftest import Go
 from .runs import STEPS, record_of, same_bits_when_stopped_at_every_step, trained
-from .test_fish import CLASSES, gap, in_hand, small, step
+from .updates import CLASSES, gap, in_hand, small, step
 
 GAN = '''
 """A generator of features and a critic that tells them from the network's, which learns its task beside them."""

@@ -20,7 +20,7 @@ from bench.execute.training import Training
 
 from ..conftest import Go
 from .runs import STEPS, equal_under_micro_batches, same_bits_when_stopped_at_every_step
-from .test_fish import CLASSES, METHODS, in_hand, step
+from .updates import CLASSES, METHODS, in_hand, step
 
 RANK, ALPHA, LR, HEAD_LR, DECAY = 2, 3.0, 0.05, 0.02, 0.1
 SCALE = ALPHA / RANK

@@ -15,7 +15,7 @@ from bench.execute.training import Training
 
 from ..conftest import Go
 from .runs import STEPS, equal_under_micro_batches, same_bits_when_stopped_at_every_step
-from .test_fish import CLASSES, gap, in_hand, step
+from .updates import CLASSES, gap, in_hand, step
 
 PROBE, ALL = 4, 6  # steps of the phases
 

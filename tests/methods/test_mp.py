@@ -17,7 +17,7 @@ from bench.execute.parts import Info, ready
 
 from ..conftest import Go
 from .runs import STEPS, equal_under_micro_batches, same_bits_when_stopped_at_every_step
-from .test_fish import METHODS
+from .updates import METHODS
 
 Matrix = list[list[float]]
 

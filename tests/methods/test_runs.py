@@ -17,3 +17,11 @@ def test_stopped_at_every_step_it_goes_on_to_the_same_bits(go: Go, expression: s
 @pytest.mark.parametrize("expression", ["full=demo/digits", "lora=demo/digits"])
 def test_pieces_of_a_step_make_the_same_step(go: Go, expression: str) -> None:
     equal_under_micro_batches(go, expression)
+
+
+@pytest.mark.parametrize("expression", ["lora=demo/digits", "hag=demo/digits", "dann+lora=demo/rotated-digits"])
+def test_in_mixed_precision_too(go: Go, expression: str) -> None:
+    """A second forward pass inside one autocast would see old weights; a backward pass there, rounded gradients."""
+    folds = ("0",) if "rotated" in expression else None
+    record = same_bits_when_stopped_at_every_step(go, expression, precision="bf16", folds=folds)
+    assert sum(record["cost"]["updates"]["train"].values()) >= STEPS
