@@ -34,6 +34,7 @@ class Entry:
     clip: float | None
     updates: int = 0  # counted by the optimizer itself, whoever calls it
     skipped: int = 0  # by the scaler of half precision, for gradients that overflowed
+    applied: int = 0  # of these, those that went through the step
     spent: bool = False  # its gradients were used
 
 
@@ -119,11 +120,19 @@ class Updates:
             before = entry.updates
             self.scaler.step(entry.optimizer)
             entry.skipped += entry.updates == before
+        entry.applied += 1
         entry.spent = True
         self.applied.append(entry.name)
         torch.clear_autocast_cache()  # or a second forward pass would see the old weights
 
     def close(self) -> None:
+        """The end of a step; RuntimeError for an update that could not be clipped or unscaled as declared."""
+        for entry in self.entries.values():
+            if entry.updates + entry.skipped > entry.applied and (entry.clip is not None or self.scaler is not None):
+                raise RuntimeError(
+                    f"the optimizer {entry.name!r} was stepped without step.apply, which alone can clip its gradients "
+                    "and undo the scaling of half precision"
+                )
         self._settle()
 
     def _settle(self) -> None:
@@ -152,6 +161,7 @@ class Updates:
             kept = state["entries"][name]
             entry.optimizer.load_state_dict(kept["state"])
             entry.updates, entry.skipped = kept["updates"], kept["skipped"]
+            entry.applied = entry.updates + entry.skipped
         if self.scaler is not None and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 

@@ -41,6 +41,11 @@ def test_updates_are_counted_whoever_makes_them() -> None:
     assert training.counts()["updates"] == {"train": {"main": 4}}
 
 
+def test_clipping_that_is_declared_is_done_or_refused() -> None:
+    with pytest.raises(RuntimeError, match=r"'main' was stepped without step\.apply, which alone can clip"):
+        drive(with_objective(Raw, optimizer={"clip": 0.1}), 4)
+
+
 class Twice(Objective):
     def update(self, method: Any, batch: Any, step: Any) -> None:
         for _ in range(3):
