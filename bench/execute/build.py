@@ -16,7 +16,18 @@ from bench.execute.method import Blueprint, Method
 from bench.execute.objective import Objective, Standard
 from bench.execute.parts import Info, ready
 from bench.execute.state import read_header, read_state
+from bench.execute.training import phases_of
 from bench.problems import Problem, problem_of
+
+# Hooks of Lightning's modules, which methods are not: a method that relies on one would silently be another.
+_FOREIGN = (
+    "training_step",
+    "configure_optimizers",
+    "optimizer_step",
+    "on_train_batch_start",
+    "on_train_epoch_end",
+    "fit",
+)
 
 if TYPE_CHECKING:
     from bench.data.access import Access
@@ -82,6 +93,9 @@ def _class(blueprint: Blueprint, slot: str, base: type[Any], usual: type[Any], w
     found = name if isinstance(name, type) else load(str(name), blueprint.homes[slot])
     if not (isinstance(found, type) and issubclass(found, base)):
         raise UserError(f"{slot}.{slot} names {name!r}, which is not a subclass of bench.{base.__name__}.")
+    for hook in _FOREIGN if base is Method else ():
+        if hasattr(found, hook):
+            raise UserError(f"{found.__name__} defines {hook}, which nothing calls; see Objective.update and phases().")
     return found
 
 
@@ -106,7 +120,9 @@ def restore(run: Run, folder: Path, access: Access) -> Method:
     """The trained method of a record, on the CPU."""
     file = folder / "trained.safetensors"
     header = read_header(file)
-    method = build(run, work_backbone(run, access), method_problem(run), int(header["steps"]), int(header["domains"]))
+    steps = int(header["steps"])
+    method = build(run, work_backbone(run, access), method_problem(run), steps, int(header["domains"]))
+    method.limit([span.phase for span in phases_of(method, steps, trial=True)])
     read_state(method, file)
     method.eval()
     return method

@@ -17,9 +17,20 @@ def best_name(step: int) -> str:
 
 
 def write(folder: Path, training: dict[str, Any], watch: dict[str, Any]) -> None:
-    """Write what a run goes on from into `folder`; the best state that it names was written before."""
+    """Write what a run goes on from into `folder`; the best state that it names was written before.
+
+    RuntimeError for a state of which nothing could go on: the first of an attempt is read again.
+    """
     folder.mkdir(exist_ok=True)
     torch.save({"training": training, "watch": watch}, folder / "writing.ckpt")
+    if not (folder / FILE).exists():
+        try:
+            torch.load(folder / "writing.ckpt", map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise RuntimeError(
+                "the state of the run cannot be read back; what an optimizer or a part remembers must be tensors, "
+                f"numbers and text: {error}"
+            ) from None
     (folder / "writing.ckpt").replace(folder / FILE)
 
 

@@ -21,7 +21,7 @@ from bench.execute.checkpoint import bring
 from bench.execute.data import Data
 from bench.execute.draws import drawn
 from bench.execute.evaluate import predict_part
-from bench.execute.fit import Fit, fit
+from bench.execute.fit import Fit, check_frozen, fit
 from bench.execute.loaders import Order, steps_of, training_loader
 from bench.execute.method import Method
 from bench.execute.options import Options
@@ -79,6 +79,8 @@ def execute(
     check_code(run)
     torch.set_num_threads(options.threads or _THREADS)
     device = choose_device(options.device)
+    if device.type == "cpu" and run.spec["precision"] == "16":
+        raise UserError("--precision 16 needs a GPU; on the CPU mixed precision is bf16.")
     problem = method_problem(run)
     prepared = prepared_data(run, access)
     work = Work(run, folder, access, options, progress, device, problem, prepared, time.time())
@@ -92,7 +94,7 @@ def execute(
     domains = int(problem.domains_of(train.groups, len(train)).max()) + 1
     method = build(run, work_backbone(run, access), problem, steps, domains)
     method.precision = work.precision
-    found = phases_of(method, steps)
+    found = phases_of(method, steps, trial=options.debug)
     data = Data(train, pool.get("val"), tuple(prepared.tests()))
     training = Training(method, found, data, options.micro_batch)
     order = Order(train, task["name"], run.replicate, size, problem.balanced, found)
@@ -105,9 +107,10 @@ def execute(
         workers = options.workers
         return training_loader(train, kind, encoder, task, run.replicate, problem, order, stop, start, workers)
 
-    fit(Fit(run, folder, device, options, training, watch, loader), kept)
+    frozen = fit(Fit(run, folder, device, options, training, watch, loader), kept)
     work.fit_seconds = watch.fit_seconds
     candidates = _predict(work, training, watch)
+    check_frozen(method, frozen)  # finish() may have merged what is kept apart
     return _record(work, training, watch, candidates)
 
 

@@ -20,6 +20,7 @@ from bench.core.errors import Interrupted
 from bench.core.streams import seed
 from bench.execute.draws import drawn, reseed
 from bench.execute.evaluate import PRECISIONS, autocast, evaluating
+from bench.execute.groups import published_name
 from bench.execute.logs import closing, make_loggers
 
 if TYPE_CHECKING:
@@ -46,19 +47,20 @@ class Fit:
     loader: Callable[[int, int], DataLoader[Batch]]  # of the steps from the first number on, before the second
 
 
-def fit(work: Fit, kept: Mapping[str, Any] | None) -> None:
-    """Train, or go on from what a checkpoint `kept`.
+def fit(work: Fit, kept: Mapping[str, Any] | None) -> dict[str, int]:
+    """Train, or go on from what a checkpoint `kept`; the digests of the frozen weights.
 
     Raises Interrupted when it was asked to stop, also by a signal that Lightning caught.
     """
     training, watch = work.training, work.watch
     method = training.method
+    frozen = digests(method)
     watch.begin()
     with _on(work.device, method):
         trainer = _trainer(work)
         training.scaler = getattr(trainer.precision_plugin, "scaler", None)
         if kept is None:
-            count = min(method.adaptation.calibration_batches, training.total)
+            count = min(method.adaptation.calibration_batches, training.total or method.info.steps)
             calibrate(method, lambda: itertools.islice(work.loader(0, count), count), work.device)
             training.start(None)
         else:
@@ -71,7 +73,9 @@ def fit(work: Fit, kept: Mapping[str, Any] | None) -> None:
                 trainer.fit(training, train_dataloaders=work.loader(training.done, training.total))
             method.to(work.device)  # Lightning leaves it on the CPU
     training.check()
+    check_frozen(method, frozen)
     watch.end()
+    return frozen
 
 
 def calibrate(method: Method, loader: Callable[[], Iterable[Batch]], device: torch.device) -> None:
@@ -79,7 +83,7 @@ def calibrate(method: Method, loader: Callable[[], Iterable[Batch]], device: tor
     if not method.adaptation.calibration_batches:
         return
     info = method.info
-    versions = _versions(method)
+    frozen = digests(method)
 
     def batches() -> Iterator[Batch]:
         for batch in loader():
@@ -95,19 +99,33 @@ def calibrate(method: Method, loader: Callable[[], Iterable[Batch]], device: tor
     with drawn("method", info.task, info.seed, info.method, "calibrate", device=device), evaluating(method):
         method.adaptation.calibrate(batches(), forward)
     method.zero_grad(set_to_none=True)
-    changed = [name for name, version in _versions(method).items() if versions.get(name, version) != version]
-    if changed:
-        raise RuntimeError(
-            f"calibrate() changed the frozen weight {changed[0]}, which no record keeps; a change of it belongs into "
-            "the adapter (weight()), as a parameter or with register_state"
-        )
+    check_frozen(method, frozen)
     method.settle()
 
 
-def _versions(method: Method) -> dict[str, int]:
-    """How often each frozen tensor was written to."""
-    state = method.state_dict(keep_vars=True)
-    return {name: tensor._version for name, tensor in state.items() if name in method.frozen}
+def digests(method: Method) -> dict[str, int]:
+    """A number for the bits of each tensor that stays as published, by its published name."""
+    state = method.state_dict()
+    return {published_name(name): _digest(state[name]) for name in method.frozen}
+
+
+def check_frozen(method: Method, before: Mapping[str, int]) -> None:
+    """RuntimeError where a frozen tensor is no longer as it was: no record and no checkpoint keeps it."""
+    changed = [name for name, digest in digests(method).items() if before.get(name, digest) != digest]
+    if changed:
+        raise RuntimeError(
+            f"the frozen weight {min(changed)} was changed, which no record keeps; a change of it belongs into the "
+            "adapter (weight()), as a parameter or with register_state, or the weight must be one that moves"
+        )
+
+
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def _digest(tensor: Tensor) -> int:
+    """The sum of a tensor's bits, read as whole numbers."""
+    bits = tensor.detach().contiguous().flatten().view(_WHOLE[tensor.element_size()])
+    return int(bits.sum(dtype=torch.int64))
 
 
 def _trainer(work: Fit) -> Trainer:

@@ -65,11 +65,10 @@ def steps_of(budget: Mapping[str, Any], per_epoch: int) -> int:
 
 
 def divide(part: Part, shares: Mapping[str, float], task: str, number: int) -> dict[str, NDArray[np.int64]]:
-    """Places of the part's rows by portion, drawn within each group; the portions share no row.
+    """Places of the part's rows by portion, such a share of them each, drawn within each group; no row is in two.
 
     UserError where one would be empty.
     """
-    whole = sum(shares.values())
     groups = np.zeros(len(part), dtype=np.int64) if part.groups is None else np.asarray(part.groups)
     found: dict[str, list[NDArray[np.int64]]] = {name: [] for name in shares}
     for group in np.unique(groups):
@@ -78,7 +77,7 @@ def divide(part: Part, shares: Mapping[str, float], task: str, number: int) -> d
         low, placed = 0, 0.0
         for name, share in shares.items():
             placed += share
-            high = round(len(members) * placed / whole)
+            high = round(len(members) * min(placed, 1.0))
             found[name].append(members[low:high])
             low = high
     places = {name: np.sort(np.concatenate(each)) for name, each in found.items()}

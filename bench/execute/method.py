@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,10 @@ class Method(Part):
     adaptation: Adaptation
     objective: Objective
     precision = "32"
+    micro_batches: ClassVar[bool] = (
+        True  # of `loss`, as `Objective.micro_batches`; one that overrides it says so itself
+    )
+    penalised = False  # whether the penalty was asked for in this step
     published: frozenset[str] = frozenset()  # the names of the backbone's own tensors, before it was adapted
 
     # -- hooks
@@ -67,8 +71,12 @@ class Method(Part):
         """The phases of a run whose budget is `steps`; [] leaves them to the objective or the adaptation."""
         return []
 
-    def begin(self, phase: str) -> None:
-        """A phase begins: its parameters are about to be handed to new optimizers. Not called when it is resumed."""
+    def shaped(self) -> None:
+        """The network has its shape: after it was made, calibrated, reshaped, and when a phase begins.
+
+        What goes along with the trained parameters (`self.trainable`, by name) is made here: averages of them, say.
+        Also called before a kept state is loaded.
+        """
 
     def forward(self, inputs: Any) -> Tensor:
         """Inputs -> outputs (batch, problem.outputs())."""
@@ -87,7 +95,7 @@ class Method(Part):
 
     def penalty(self) -> Tensor | None:
         """What the adaptation adds to the loss; an `update` that does not call `loss` adds it itself."""
-        self.__dict__["penalised"] = True
+        self.penalised = True
         return self.adaptation.penalty()
 
     def after_step(self, step: Step) -> None:
@@ -99,7 +107,7 @@ class Method(Part):
 
     def before_prediction(self, data: Data) -> None:
         """Before each validation and the last predictions, where the weights have moved since: what follows from
-        them in closed form."""
+        them in closed form. It must be state that a record keeps."""
 
     def predict(self, batch: Rows) -> Tensor:
         """Outputs for rows of which no labels are there."""
@@ -129,13 +137,24 @@ class Method(Part):
 
     def settle(self) -> None:
         """Decide what moves in the run: once, after the parts were made, and again when their shape changes."""
+        # Not as attributes of a module, which would own the parameters a second time.
         self.__dict__["trainable"] = {name: one for name, one in self.named_parameters() if one.requires_grad}
         self.__dict__["still"] = self._still(self.trainable)
         self.__dict__["frozen"] = frozenset(self._unchanged())
+        self.shaped()
 
-    trainable: Mapping[str, nn.Parameter]
+    trainable: Mapping[str, nn.Parameter]  # by name: what moves in any phase
     frozen: frozenset[str]  # of the state dict: what stays as published, and is kept nowhere
     still: list[nn.Module]  # what stays in evaluation mode while the rest trains
+
+    def limit(self, phases: Sequence[Phase]) -> None:
+        """Freeze what no phase trains. A closed-form phase may move whatever the slots let move."""
+        if any(phase.closed_form for phase in phases):
+            return
+        for name, parameter in self.trainable.items():
+            if not any(self._trains(name, phase) for phase in phases):
+                parameter.requires_grad_(False)
+        self.settle()
 
     def release(self) -> None:
         """Let everything move that moves in any phase."""
@@ -145,11 +164,12 @@ class Method(Part):
     def enter(self, phase: Phase) -> None:
         """Let move what moves in a phase."""
         moving = {name: one for name, one in self.trainable.items() if self._trains(name, phase)}
-        if phase.train is not None and not moving:
-            raise UserError(
-                f"The phase {phase.name!r} of {self.info.method} trains {', '.join(phase.train)}, which is nothing "
-                f"here; expected {', '.join(ROLES)}, or patterns of names such as {next(iter(self.trainable), 'none')}."
-            )
+        for word in phase.train or ():
+            if word not in ROLES and not any(fnmatchcase(name, word) for name in self.trainable):
+                raise UserError(
+                    f"The phase {phase.name!r} of {self.info.method} trains {word!r}, which names nothing that moves; "
+                    f"expected {', '.join(ROLES)}, or patterns of names such as {next(iter(self.trainable), 'none')}."
+                )
         for name, parameter in self.trainable.items():
             parameter.requires_grad_(name in moving)
         self.__dict__["still"] = self._still(moving)

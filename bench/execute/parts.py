@@ -30,7 +30,7 @@ class Info:
     task: str = ""
     method: str = ""
     seed: int = 0
-    steps: int = 0  # of the whole run; 0 where nothing is trained by steps
+    steps: int = 0  # of the budget
     outputs: int = 0  # how many numbers the head gives for a row
     classes: int | None = None  # None where there are none
     known: int | None = None  # how many of the classes have labels in training; None where that is no question
@@ -69,6 +69,13 @@ class Part(nn.Module):
     def build(self) -> None:
         """Make the modules, parameters and state that the part owns, and draw them."""
 
+    def begin(self, phase: str) -> None:
+        """A phase begins: its parameters are about to be handed to new optimizers. Not called when it is resumed.
+
+        The adaptation, the objective and the method are told, in this order. What moves in a phase is said by
+        `Phase.train`, not here.
+        """
+
     def register_state(self, name: str, tensor: Tensor, kept: str = "record") -> None:
         """Keep a tensor that is no parameter as `self.NAME`.
 
@@ -78,8 +85,8 @@ class Part(nn.Module):
         if kept not in KEPT:
             raise ValueError(f"kept is {kept!r}; expected one of {', '.join(KEPT)}")
         self.register_buffer(name, tensor, persistent=kept != "no")
-        if kept == "checkpoint":
-            self.__dict__["_resume_only"] = self.__dict__.get("_resume_only", frozenset()) | {name}
+        others = self.__dict__.get("_resume_only", frozenset()) - {name}
+        self.__dict__["_resume_only"] = others | {name} if kept == "checkpoint" else others
 
 
 P = TypeVar("P", bound=Part)

@@ -14,10 +14,10 @@ class Phase:
     """A stretch of a run.
 
     `train`: what trains in it, as roles (`head`, `backbone`, `added`, `objective`, `method`) or patterns of parameter
-    names (`head.*`, `*.gate`); None is all that the slots let move. `rows`: names and shares of the training rows, of
-    which the first gives the batches and the others are at hand as `batch.others[NAME]`; empty is all of them.
-    `optimizer`: keys of the optimizer slot that differ here. A closed-form phase takes no step of the budget: the
-    method's `solve` is called with it.
+    names (`head.*`, `*.gate`), each of which must name something; None is all that the slots let move. `rows`: names
+    and shares of the training rows, of which the first gives the batches and the others are at hand as
+    `batch.others[NAME]`; empty is all of them. `optimizer`: keys of the optimizer slot that differ here; an `lr` is
+    the head's too. A closed-form phase takes no step of the budget: the method's `solve` is called with it.
     """
 
     name: str
@@ -26,6 +26,10 @@ class Phase:
     rows: Mapping[str, float] = field(default_factory=dict)
     optimizer: Mapping[str, Any] = field(default_factory=dict)
     closed_form: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.train, str):
+            object.__setattr__(self, "train", (self.train,))
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def spans(phases: Sequence[Phase], steps: int, who: str) -> tuple[Span, ...]:
     _check(phases, who)
     trained = [phase for phase in phases if not phase.closed_form]
     if trained and steps < len(trained):
-        raise UserError(f"{who} has {len(trained)} phases of training, and the budget has {steps} steps.")
+        raise UserError(f"{who} has {len(trained)} phases of training, more than the budget has steps ({steps}).")
     whole, placed, start = sum(phase.share for phase in trained), 0.0, 0
     found, left = [], len(trained)
     for phase in phases:
@@ -69,3 +73,5 @@ def _check(phases: Sequence[Phase], who: str) -> None:
             raise UserError(f"The phase {phase.name!r} of {who} has a share of {phase.share}; expected more than 0.")
         if any(not share > 0 for share in phase.rows.values()):
             raise UserError(f"The phase {phase.name!r} of {who} takes a share of rows that is not above 0.")
+        if sum(phase.rows.values()) > 1 + 1e-9:
+            raise UserError(f"The phase {phase.name!r} of {who} takes more than all rows: its shares add up to over 1.")

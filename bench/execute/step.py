@@ -53,6 +53,8 @@ class Step:
         row, and the adaptation sees it.
         """
         whole = self.batch if batch is None else batch
+        if not len(whole):
+            return
         self._passes += 1
         for piece in whole.pieces(self._most):
             self._before(piece)
@@ -62,10 +64,12 @@ class Step:
         """Add the gradients of a loss: to everything it reaches, or to the parameters of one optimizer alone (`into`).
 
         Gradients that an update of this step has used are cleared first.
+        What does not move in the phase is passed over.
         """
+        if isinstance(into, str) and into in self._updates.idle:
+            return
         self._updates.clear(spent=True)
-        into_main = into is None or into == "main"
-        if into_main:
+        if into is None or into == "main":
             self._losses.append(loss.detach())
         wanted = None
         if into is not None:
@@ -84,35 +88,38 @@ class Step:
         optimizer takes its step.
         """
         for name in names or [name for name in self._updates.entries if name not in self._updates.applied]:
+            if name in self._updates.idle:
+                continue
             entry = self._updates.entry(name)
             if all(parameter.grad is None for parameter in entry.parameters):
                 raise RuntimeError(f"No gradient reached what the optimizer {name!r} trains; nothing can be applied.")
             self._updates.unscale(entry)
             if entry.updates + entry.skipped == 0:
                 self.method.adaptation.check_used(entry.parameters)
-            self.method.adaptation.after_backward(self, name)
-            self._updates.apply(entry)
+            with torch.autocast(self.method.device.type, enabled=False):
+                self.method.adaptation.after_backward(self, name)
+                self._updates.apply(entry)
 
     def clear(self) -> None:
         """Drop all gradients, as where a first pass only looks for a direction."""
         self._updates.clear(spent=False)
+        self._losses.clear()
 
     def reset(self, name: str = "main", parameters: Sequence[nn.Parameter] | None = None) -> None:
         """Forget what an optimizer remembers (moments, counts), of all its parameters or of some."""
-        entry = self._updates.entry(name)
-        for parameter in entry.parameters if parameters is None else parameters:
-            entry.optimizer.state.pop(parameter, None)
+        for parameter in self.parameters(name) if parameters is None else parameters:
+            self._updates.entry(name).optimizer.state.pop(parameter, None)
 
     def parameters(self, name: str = "main") -> list[nn.Parameter]:
-        """What an optimizer trains."""
-        return list(self._updates.entry(name).parameters)
+        """What an optimizer trains; nothing where it does not move in the phase."""
+        return [] if name in self._updates.idle else list(self._updates.entry(name).parameters)
 
     def generator(self, *coordinates: str | int) -> np.random.Generator:
         """Random numbers of this step, the same however it is cut into pieces."""
         return self.method.info.generator(self.number, *coordinates)
 
     def stop(self, rule: str) -> None:
-        """End the training after this step, by a rule that the method's declaration sets; the record names it."""
+        """End the training after this step, in the last phase, by a rule of the method's; the record names it."""
         self.stopped = rule
 
     # -- what the harness calls
@@ -121,6 +128,11 @@ class Step:
         """Before the method's hooks: rates of this step, no gradients, and the batch seen as a whole."""
         self._updates.open(self.local)
         self._before(self.batch)
+
+    def between(self) -> None:
+        """Before the objective's update: it sees the batch, whatever passes the adaptation has made."""
+        if self._passes:
+            self._before(self.batch)
 
     def close(self) -> None:
         """After them: an error where nothing was updated."""

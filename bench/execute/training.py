@@ -27,18 +27,40 @@ if TYPE_CHECKING:
     from bench.execute.method import Method
 
 
-def phases_of(method: Method, steps: int) -> tuple[Span, ...]:
-    """The phases of a run: the method's own, the objective's or the adaptation's, else one in which all trains."""
+def phases_of(method: Method, steps: int, trial: bool = False) -> tuple[Span, ...]:
+    """The phases of a run: the method's own, the objective's or the adaptation's, else one in which all trains.
+
+    A `trial` has a step for each phase at least.
+    """
     given = [(part, part.phases(steps)) for part in (method, method.objective, method.adaptation)]
     own = [(type(part).__name__, phases) for part, phases in given if phases]
     if len(own) > 1:
         raise UserError(f"{' and '.join(name for name, _ in own)} both divide the run into phases; only one part can.")
     name, phases = own[0] if own else (method.info.method, [Phase("train")])
-    found = spans(phases, steps, name)
-    for span in found:
-        if span.phase.closed_form and not any(span.phase.name == phase.name for phase in method.phases(steps)):
-            raise UserError(f"{name}: the closed-form phase {span.phase.name!r} must be the method's own.")
-    return found
+    for phase in phases:
+        if phase.closed_form and (not method.phases(steps) or not _overrides(method, "solve")):
+            raise UserError(
+                f"{name}: the closed-form phase {phase.name!r} needs a method that has it and says how: solve()."
+            )
+    least = sum(not phase.closed_form for phase in phases)
+    return spans(phases, max(steps, least) if trial else steps, name)
+
+
+def _overrides(method: Method, hook: str) -> bool:
+    from bench.execute.method import Method as Base
+
+    return getattr(type(method), hook) is not getattr(Base, hook)
+
+
+def _check_pieces(method: Method) -> None:
+    """UserError where the loss of a step is no mean over its rows, so that it cannot be cut."""
+    for part, whole in ((method.objective, False), (method, not _overrides(method, "loss"))):
+        said = type(part).__dict__.get("micro_batches", False) if part is method else part.micro_batches
+        if not whole and not said:
+            raise UserError(
+                f"{method.info.method} looks at all rows of a step together ({type(part).__name__} does not say "
+                "micro_batches = True): run it without --micro-batch."
+            )
 
 
 class Training(LightningModule):
@@ -59,12 +81,9 @@ class Training(LightningModule):
         self._counts: dict[str, dict[str, list[int]]] = {}  # phase -> optimizer -> updates, skipped ones
         self._loss: Tensor | None = None
         self._predicted_at: int | None = None
-        self._penalised = False
-        if micro_batch is not None and not method.objective.micro_batches:
-            raise UserError(
-                f"{method.info.method} looks at all rows of a step together ({type(method.objective).__name__} does "
-                "not say micro_batches = True): run it without --micro-batch."
-            )
+        method.limit([span.phase for span in self.spans])
+        if micro_batch is not None:
+            _check_pieces(method)
 
     # -- phases
 
@@ -74,7 +93,9 @@ class Training(LightningModule):
             self._solve()
         else:
             self.done, self._counts, self.closed = state["done"], state["counts"], list(state["closed"])
-            self.stopped = state["stopped"]
+            self.stopped, self._predicted_at = state["stopped"], state["predicted_at"]
+            if self.scaler is not None and state["updates"]["scaler"]:
+                self.scaler.load_state_dict(state["updates"]["scaler"])
         span = self.span()
         if span is None or self.over():
             return
@@ -90,9 +111,10 @@ class Training(LightningModule):
         """Where the next step lies; None at the end."""
         return next((span for span in self.spans if span.start <= self.done < span.stop), None)
 
-    def last_phase(self) -> bool:
-        """Whether the step that was just made lies in the last phase that trains: only its states are candidates."""
-        return self._span is None or self._span.stop == self.total
+    def candidate(self) -> bool:
+        """Whether the present state may be selected: in the last phase that trains, and no closed-form one to come."""
+        solved = all(span.phase.name in self.closed for span in self.spans if span.phase.closed_form)
+        return solved and (self._span is None or self._span.stop == self.total)
 
     def _enter(self, span: Span) -> None:
         """Begin a phase: its parts are told, what moves is decided, its optimizers are made."""
@@ -100,9 +122,15 @@ class Training(LightningModule):
         self._remember()
         method.release()
         info = method.info
+        before = dict(method.trainable)
         with drawn("method", info.task, info.seed, info.method, "phase", name, device=method.device):
-            method.begin(name)
-            method.adaptation.begin(name)
+            for part in (method.adaptation, method.objective, method):
+                part.begin(name)
+        for parameter_name, parameter in method.named_parameters():
+            if parameter is before.get(parameter_name) and not parameter.requires_grad:
+                raise UserError(
+                    f"begin({name!r}) froze {parameter_name}; what moves in a phase is said by Phase.train."
+                )
         method.settle()
         method.enter(span.phase)
         self._optimize(span)
@@ -151,8 +179,9 @@ class Training(LightningModule):
             method, self._updates, batch, self.total, span.phase.name, batch.step - span.start, self._micro_batch
         )
         step.open()
-        method.__dict__["penalised"] = False
         method.adaptation.before_step(step)
+        step.between()
+        method.penalised = False
         method.objective.update(method, batch, step)
         self._check_penalty(step)
         step.close()
@@ -161,8 +190,11 @@ class Training(LightningModule):
         self.done += 1
         self._loss = step.loss
         if step.stopped is not None:
+            if span.stop != self.total:
+                raise RuntimeError(
+                    f"{step.stopped!r} ends the phase {span.phase.name!r}; only the last may be ended early"
+                )
             self.stopped = step.stopped
-            self.trainer.should_stop = True
 
     def end_step(self) -> None:
         """After a step, outside Lightning's autocast: closed-form phases that are due now."""
@@ -183,10 +215,11 @@ class Training(LightningModule):
 
     def _check_penalty(self, step: Step) -> None:
         """An update that leaves out what the adaptation adds to the loss trains another method."""
-        if self._penalised or "main" not in self._updates.applied:  # type: ignore[union-attr]
+        if self.method.penalised or self._updates is None or "main" not in self._updates.applied:
             return
-        self._penalised = True
-        if not self.method.__dict__["penalised"] and self.method.adaptation.penalty() is not None:
+        with torch.no_grad():
+            forgotten = self.method.adaptation.penalty() is not None
+        if forgotten:
             raise RuntimeError(
                 f"{type(self.method.objective).__name__}.update leaves out the adaptation's penalty; it uses "
                 "method.loss(part), or adds method.penalty()"
@@ -216,10 +249,12 @@ class Training(LightningModule):
         if not self.over():
             raise RuntimeError(f"the fit made {self.done} of its {self.total} steps")
         self._remember()
-        for phase, each in self._counts.items():
-            for name, (made, skipped) in each.items():
-                if not made and not skipped:
-                    raise RuntimeError(f"the optimizer {name!r} was never applied in the phase {phase!r}")
+        made: dict[str, int] = {}
+        for each in self._counts.values():
+            for name, counts in each.items():
+                made[name] = made.get(name, 0) + sum(counts)
+        if (never := [name for name, count in made.items() if not count]) and self.stopped is None:
+            raise RuntimeError(f"the optimizer {never[0]!r} was never applied")
         closed = [span.phase.name for span in self.spans if span.phase.closed_form]
         if missing := [name for name in closed if name not in self.closed]:
             raise RuntimeError(f"the closed-form phase {missing[0]!r} was not carried out")
@@ -237,6 +272,7 @@ class Training(LightningModule):
             "counts": self._counts,
             "closed": list(self.closed),
             "stopped": self.stopped,
+            "predicted_at": self._predicted_at,
             "updates": self._updates.state_dict(),
             "method": self.method.resume_state(),
             "shapes": self.method.shapes(),

@@ -18,9 +18,9 @@ from bench.execute.step import unknown_optimizer
 
 if TYPE_CHECKING:
     from bench.execute.method import Method
-    from bench.execute.phases import Span
+    from bench.execute.phases import Phase, Span
 
-_KEYS = ("optimizer", "lr", "head_lr", "weight_decay", "schedule", "schedule_params", "warmup", "clip", "options")
+_SLOT = ("optimizer", "lr", "head_lr", "weight_decay", "schedule", "schedule_params", "warmup", "clip")
 
 
 @dataclass
@@ -46,23 +46,22 @@ class Updates:
         self.applied: list[str] = []  # in this step, in order
         self._unscaled: set[str] = set()
         self.entries: dict[str, Entry] = {}
-        declared = {**declared, **_checked(span.phase.optimizer, f"The phase {span.phase.name!r}")}
-        for name, own in _named(method, declared):
-            parameters = own.pop("params", None)
-            settings = {**declared, **own, "params": own.pop("options", declared.get("params"))}
+        self.idle: set[str] = set()  # optimizers whose parameters do not move in this phase
+        declared = _of_phase(declared, span.phase)
+        for name, parameters, own in _named(method, declared):
+            if not parameters:
+                self.idle.add(name)
+                continue
+            settings = {**declared, **{key: value for key, value in own.items() if key != "options"}}
+            settings["params"] = own.get("options", declared.get("params"))
             self.entries[name] = self._make(method, name, settings, parameters, span.steps)
 
     def _make(
-        self, method: Method, name: str, settings: Mapping[str, Any], parameters: list[nn.Parameter] | None, steps: int
+        self, method: Method, name: str, settings: Mapping[str, Any], parameters: list[nn.Parameter], steps: int
     ) -> Entry:
         kind = optimizer_class(settings["optimizer"], method.blueprint.homes.get("optimizer"))
         groups = parameter_groups(method, settings, parameters, getattr(kind, "grouped", False))
         trained = [parameter for group in groups for parameter in group["params"]]
-        if not trained:
-            raise UserError(
-                f"{method.info.method} trains no parameters" + (f" by {name!r}" if name != "main" else "") + "; "
-                "a method that fits in closed form says so in its phases()."
-            )
         optimizer = make_optimizer(kind, groups, settings, method.info, method.adaptation.labelled())
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
@@ -75,6 +74,7 @@ class Updates:
         return entry
 
     def entry(self, name: str) -> Entry:
+        """The optimizer of a name; KeyError for one that the phase does not have."""
         if name not in self.entries:
             raise unknown_optimizer(name, list(self.entries))
         return self.entries[name]
@@ -160,15 +160,24 @@ class Updates:
         for name, entry in self.entries.items():
             kept = state["entries"][name]
             entry.optimizer.load_state_dict(kept["state"])
+            _keep_types(entry.optimizer, kept["state"])
             entry.updates, entry.skipped = kept["updates"], kept["skipped"]
             entry.applied = entry.updates + entry.skipped
         if self.scaler is not None and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
 
-def _named(method: Method, declared: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`main`, then what the objective and the adaptation declare beside it."""
-    extra: dict[str, dict[str, Any]] = {}
+def _of_phase(declared: Mapping[str, Any], phase: Phase) -> dict[str, Any]:
+    """The optimizer slot as a phase changes it; a learning rate of its own is the head's too."""
+    own = _checked(phase.optimizer, f"The phase {phase.name!r}", (*_SLOT, "params"))
+    return {**declared, **({"head_lr": None} if "lr" in own else {}), **own}
+
+
+def _named(method: Method, declared: Mapping[str, Any]) -> Iterator[tuple[str, list[nn.Parameter], dict[str, Any]]]:
+    """`main`, then what the objective and the adaptation declare beside it: name, what moves of it now, settings."""
+    extra: dict[str, tuple[list[nn.Parameter], dict[str, Any]]] = {}
+    names = {id(parameter): name for name, parameter in method.named_parameters()}
+    claimed: dict[int, str] = {}
     for part in (method.objective, method.adaptation):
         for name, own in part.optimizers(declared).items():
             where = f"{type(part).__name__}.optimizers()[{name!r}]"
@@ -176,19 +185,39 @@ def _named(method: Method, declared: Mapping[str, Any]) -> Iterator[tuple[str, d
                 raise UserError(f"{where}: another optimizer is called {name!r} already.")
             if not own.get("params"):
                 raise UserError(f"{where} has no params: the parameters that it trains.")
-            extra[name] = {**_checked({key: value for key, value in own.items() if key != "params"}, where)}
-            extra[name]["params"] = [one for one in own["params"] if one.requires_grad]
-    claimed = {id(parameter) for own in extra.values() for parameter in own["params"]}
+            for parameter in own["params"]:
+                if id(parameter) not in names:
+                    raise UserError(f"{where} holds a parameter that is no part of the method; assign it to the part.")
+                if id(parameter) in claimed:
+                    raise UserError(f"{where} holds {names[id(parameter)]}, which {claimed[id(parameter)]!r} trains.")
+                claimed[id(parameter)] = name
+            settings = _checked(
+                {key: value for key, value in own.items() if key != "params"}, where, (*_SLOT, "options")
+            )
+            extra[name] = [one for one in own["params"] if one.requires_grad], settings
     rest = [parameter for parameter in method.trained() if id(parameter) not in claimed]
-    if rest or not extra:
-        yield "main", {"params": rest}
-    for name, own in extra.items():
-        if own["params"]:  # in this phase
-            yield name, own
+    if not rest and not any(moving for moving, _ in extra.values()):
+        raise UserError(
+            f"{method.info.method} trains no parameters; a method that fits in closed form says so in its phases()."
+        )
+    yield "main", rest, {}
+    for name, (moving, settings) in extra.items():
+        yield name, moving, settings
 
 
-def _checked(own: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _checked(own: Mapping[str, Any], where: str, legal: tuple[str, ...]) -> dict[str, Any]:
     for key in own:
-        if key not in _KEYS:
-            raise UserError(f"{where} sets {key!r}; expected {', '.join(_KEYS)}.{nearest(key, _KEYS)}")
+        if key not in legal:
+            raise UserError(f"{where} sets {key!r}; expected {', '.join(legal)}.{nearest(key, legal)}")
     return dict(own)
+
+
+def _keep_types(optimizer: Optimizer, kept: Mapping[str, Any]) -> None:
+    """Give a rule's tensors the types that they were kept in: torch casts them to those of the parameters."""
+    places = [place for group in kept["param_groups"] for place in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for place, parameter in zip(places, parameters, strict=True):
+        for key, value in kept["state"].get(place, {}).items():
+            now = optimizer.state[parameter][key]
+            if isinstance(value, torch.Tensor) and value.dtype != now.dtype:
+                optimizer.state[parameter][key] = value.to(now.device)

@@ -79,6 +79,8 @@ class Watch(Callback):
     def on_train_batch_end(self, trainer: Trainer, module: Any, outputs: Any, batch: Any, index: int) -> None:
         training = self._training
         training.end_step()
+        if training.over():
+            trainer.should_stop = True  # also where a rule of the method's ended it
         done = training.done
         loss = self._loss(trainer)
         if done in self._due or (training.over() and self._val):
@@ -88,7 +90,7 @@ class Watch(Callback):
         if self._stop.is_set() and not training.over():
             self.checkpoint()
             raise Interrupted
-        if self._seconds is not None and self._elapsed() > self._seconds:
+        if self._seconds is not None and self._elapsed() > self._seconds and not training.over():
             raise TimeoutError(f"the budget of {self._seconds:g} s ended at step {done} of {training.total}")
         if time.monotonic() - self._written > self._every:
             self.checkpoint()
@@ -119,7 +121,7 @@ class Watch(Callback):
         self.history.append({"step": done, **values})
         for logger in trainer.loggers:
             logger.log_metrics({f"val/{name}": value for name, value in values.items()}, done)
-        if not training.last_phase():
+        if not training.candidate():
             return
         self.predicted["last"] = (done, predictions)
         if self.best is None or values["score"] > self.best["score"]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
+from bench.data.prepare import Part
 from bench.declarations.schema import METHOD, check
 from bench.execute.backbones import Backbone
 from bench.execute.batch import Batch
@@ -106,11 +109,33 @@ def batch(step: int, others: tuple[str, ...] = ()) -> Batch:
     )
 
 
+class _Images:
+    """Images in memory, as a part's inputs are."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self._images = images
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        taken: np.ndarray = self._images[rows]
+        return taken
+
+    def lengths(self) -> np.ndarray:
+        return np.zeros(len(self._images), dtype=np.int64)
+
+
+def part(name: str) -> Part:
+    """Rows in memory, drawn like the batches."""
+    rows = batch(2000 + len(name))
+    images: Any = _Images(rows.inputs.permute(0, 2, 3, 1).numpy())
+    return Part(name, "all", images, np.arange(ROWS), rows.labels.numpy())
+
+
 def drive(
     method: Method, steps: int, micro_batch: int | None = None, state: bytes | None = None, until: int | None = None
 ) -> Training:
     """Train `method` from the beginning, or from a saved `state`, up to step `until`."""
-    training = Training(method, phases_of(method, steps), Data(None, None, ()), micro_batch)  # type: ignore[arg-type]
+    data = Data(part("train"), part("val"), (replace(part("test"), labels=None),))
+    training = Training(method, phases_of(method, steps), data, micro_batch)
     with drawn("method", "little", 0, "little", "fit"):
         if state is None:
             calibrate(method, lambda: [batch(step) for step in range(method.adaptation.calibration_batches)], CPU)

@@ -7,7 +7,7 @@ from bench.execute.phases import Phase
 
 
 class LPFT(Method):
-    """Two phases: the head alone on the backbone as it comes, then all that the adaptation lets move.
+    """Two phases: the head (and what an objective owns) on the backbone as it comes, then all that the slots let move.
 
     The probe takes `share` of the steps at the learning rate `probe_lr`; the schedule runs once in each phase.
     """
@@ -18,6 +18,6 @@ class LPFT(Method):
     def phases(self, steps: int) -> list[Phase]:
         probe = {"lr": self.probe_lr, "head_lr": self.probe_lr}
         return [
-            Phase("probe", share=self.share, train=("head",), optimizer=probe),
+            Phase("probe", share=self.share, train=("head", "objective"), optimizer=probe),
             Phase("fine-tune", share=1 - self.share),
         ]

@@ -43,10 +43,11 @@ def test_closed_form_phases_take_no_step() -> None:
 @pytest.mark.parametrize(
     ("phases", "steps", "said"),
     [
-        ([Phase("a"), Phase("b")], 1, "2 phases of training, and the budget has 1 steps"),
+        ([Phase("a"), Phase("b")], 1, "2 phases of training, more than the budget has steps"),
         ([Phase("a"), Phase("a")], 8, "different names"),
         ([Phase("a", 0.0)], 8, "more than 0"),
         ([Phase("a", rows={"x": 1, "y": 0})], 8, "not above 0"),
+        ([Phase("a", rows={"x": 0.8, "y": 0.3})], 8, "add up to over 1"),
     ],
 )
 def test_phases_without_sense_are_sentences(phases: list[Phase], steps: int, said: str) -> None:
@@ -96,7 +97,7 @@ def test_a_phase_that_trains_nothing_is_a_sentence() -> None:
         def phases(self, steps: int) -> list[Phase]:
             return [Phase("gates", train=("*.gate",))]
 
-    with pytest.raises(UserError, match=r"trains \*\.gate, which is nothing here"):
+    with pytest.raises(UserError, match=r"trains '\*\.gate', which names nothing that moves"):
         drive(assembled({"method": {"method": Nothing}}, 4), 4)
 
 

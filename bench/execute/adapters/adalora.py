@@ -53,7 +53,9 @@ class AdaLoRAAdaptation(PeftAdaptation):
         return weight * torch.stack(norms).mean()
 
     def after_step(self, step: Step) -> None:
-        """Update the importances and prune; peft counts steps from 1."""
+        """Update the importances and prune, where the step has moved the factors; peft counts steps from 1."""
+        if all(parameter.grad is None for _, parameter in self.named_trained()):
+            return
         self._tuner.update_and_allocate(step.number + 1)
 
     def ranks(self) -> dict[str, int]:

@@ -114,9 +114,6 @@ class Adaptation(Part):
         """The phases of a run of `steps`, where the adaptation divides it; [] where it does not."""
         return []
 
-    def begin(self, phase: str) -> None:
-        """A phase begins: its parameters are about to be handed to new optimizers. Not called when it is resumed."""
-
     def optimizers(self, declared: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Optimizers beside `main`, as `Objective.optimizers`."""
         return {}

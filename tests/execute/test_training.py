@@ -1,0 +1,436 @@
+"""What a fit may not get away with, and what a phase, a candidate and a resumption are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.core.errors import UserError
+from bench.execute.adapters import Adaptation, Adapter
+from bench.execute.method import Method
+from bench.execute.objective import Objective
+from bench.execute.optimizer import Rule
+from bench.execute.phases import Phase
+from bench.testing.little import assembled, drive, saved
+from bench.testing.slots import check_method, check_objective, check_optimizer
+
+from .conftest import Go
+
+KINDS = """
+import torch
+
+from bench import Adaptation, Adapter, Method, Objective, Phase
+
+
+class LateSolve(Method):
+    def phases(self, steps):
+        return [Phase("train"), Phase("head", closed_form=True)]
+
+    @torch.no_grad()
+    def solve(self, phase, data):
+        self.head.linear.weight.fill_(7.0)
+
+
+class Scaling(Method):
+    def phases(self, steps):
+        return [Phase("train"), Phase("scale", closed_form=True)]
+
+    @torch.no_grad()
+    def solve(self, phase, data):
+        for parameter in self.backbone.parameters():
+            parameter.data.mul_(1.5)
+
+
+class Merging(Method):
+    @torch.no_grad()
+    def finish(self):
+        next(iter(self.backbone.parameters())).data.add_(1.0)
+
+
+class HeadFirst(Method):
+    def phases(self, steps):
+        return [Phase("head", train="head"), Phase("more", train=("head", "backbone.network.second.*"))]
+
+
+class Tried(Method):
+    def phases(self, steps):
+        return [Phase(f"phase {place}") for place in range(4)]
+
+
+class Lightnings(Method):
+    def training_step(self, batch, index):
+        raise AssertionError
+
+
+class Pulled(Method):
+    def loss(self, batch):
+        return super().loss(batch) + self.backbone(batch.inputs).var(0).sum()
+
+
+class Noted(Adapter):
+    def setup(self):
+        self.shift = torch.nn.Parameter(torch.zeros_like(self.weight0))
+
+    def weight(self):
+        return self.weight0 + self.shift
+
+
+class Looking(Adaptation):
+    calibration_batches = 2
+
+    def build(self):
+        for site in self.sites():
+            self.add(Noted(site))
+
+    def calibrate(self, batches, forward):
+        assert [batch.step for batch in batches] == [0, 1]
+
+
+class OnlySolved(Method):
+    def phases(self, steps):
+        return [Phase("head", closed_form=True)]
+
+    def solve(self, phase, data):
+        pass
+"""
+
+
+@pytest.fixture
+def kinds(toy: Path) -> Path:
+    """A project with methods of every kind of mischief."""
+    folder = toy / "methods" / "kinds"
+    (folder / "wild.py").write_text(KINDS)
+    for name in ("LateSolve", "Scaling", "Merging", "HeadFirst", "Tried", "Lightnings", "Pulled", "OnlySolved"):
+        (folder / f"{name.lower()}.yaml").write_text(f'title: {name}\nmethod: {{method: "wild:{name}"}}\n')
+    (folder / "looking.yaml").write_text('title: Looks\nadaptation: {adaptation: "wild:Looking", targets: dense}\n')
+    return toy
+
+
+def test_what_follows_training_in_closed_form_is_in_what_is_selected(kinds: Path, go: Go) -> None:
+    from safetensors.torch import load_file
+
+    store, (row,) = go("latesolve+all=toy/waves", "task.budget.steps=6", "task.budget.validations=6")
+    assert row["state"] == "done", store.error(row["key"])
+    record = store.record(row["key"])
+    assert record is not None
+    assert record["selection"]["step"] == 6, "no state before the last phase is a candidate"
+    kept = load_file(store.folder(row["key"]) / "trained.safetensors")
+    assert kept["head.linear.weight"].unique().tolist() == [7.0]
+
+
+@pytest.mark.parametrize("name", ["scaling", "merging"])
+def test_writing_into_frozen_weights_is_a_failure(kinds: Path, go: Go, name: str) -> None:
+    """No record would hold it, so that a restored model predicted otherwise; `.data` shows in no version count."""
+    store, (row,) = go(f"{name}+scaled=toy/waves", "task.budget.steps=2")
+    assert row["state"] == "failed"
+    assert "was changed, which no record keeps" in (store.error(row["key"]) or "")
+    store, (row,) = go("scaling+all=toy/waves", "task.budget.steps=2")
+    assert row["state"] == "done", "weights that may move are kept"
+
+
+def test_what_no_phase_trains_is_neither_counted_nor_kept(kinds: Path, go: Go) -> None:
+    from safetensors.torch import load_file
+
+    from bench.data.access import Access
+    from bench.execute.build import restore
+    from bench.execute.engine import prepared_data
+    from bench.execute.evaluate import predict_part
+    from bench.plan.grid import plan
+    from bench.predictions import load
+
+    arguments = ("headfirst+all=toy/waves", "task.budget.steps=4")
+    store, (row,) = go(*arguments)
+    assert row["state"] == "done", store.error(row["key"])
+    record = store.record(row["key"])
+    assert record is not None
+    assert record["cost"]["trainable_parameters"] == 16 * 3 + 3 + 16 * 16 + 16
+    folder = store.folder(row["key"])
+    assert folder is not None
+    names = {name.partition(".")[0] + "." + name.split(".")[-2] for name in load_file(folder / "trained.safetensors")}
+    assert {"head.linear", "backbone.second"} <= names
+    assert not any("first" in name or "stem" in name for name in names)
+    (run,) = plan(arguments, access=Access.from_environment())
+    (part,) = prepared_data(run, Access.from_environment()).tests()
+    again = predict_part(restore(run, folder, Access.from_environment()), part)["logits"]
+    assert (again == load(folder, record["selection"]["candidate"], "test")["logits"]).all()
+
+
+def test_a_trial_of_many_phases_has_a_step_for_each(kinds: Path) -> None:
+    import bench
+
+    assert list(bench.run("tried+all=toy/waves", debug=True)) == []
+
+
+def test_hooks_that_nothing_calls_are_refused(kinds: Path, go: Go) -> None:
+    _, rows = go("lightnings+all=toy/waves", "task.budget.steps=2")
+    assert rows == []
+    method: Any = type("Old", (Method,), {"configure_optimizers": lambda self: None})
+    with pytest.raises(UserError, match="Old defines configure_optimizers, which nothing calls"):
+        assembled({"method": {"method": method}}, 2)
+
+
+def test_a_loss_of_the_methods_own_is_cut_where_it_says_so(kinds: Path, go: Go) -> None:
+    _, rows = go("pulled+all=toy/waves", "task.budget.steps=2", micro_batch=3)
+    assert rows == []
+    with pytest.raises(UserError, match="Mine does not say micro_batches = True"):
+        drive(
+            assembled({"method": {"method": type("Mine", (Method,), {"loss": lambda s, b: Method.loss(s, b)})}}, 2),
+            2,
+            3,
+        )
+    rowwise: Any = type("Mine", (Method,), {"loss": lambda s, b: Method.loss(s, b), "micro_batches": True})
+    drive(assembled({"method": {"method": rowwise}}, 2), 2, 3)
+
+
+def test_a_method_without_training_is_calibrated_too(kinds: Path, go: Go) -> None:
+    store, (row,) = go("onlysolved+looking=toy/waves", "task.budget.steps=3")
+    assert row["state"] == "done", store.error(row["key"])
+
+
+def test_half_precision_is_for_gpus(toy: Path, go: Go) -> None:
+    """Lightning would train in bf16 there, and say nothing."""
+    _, rows = go("all=toy/waves", "task.budget.steps=2", precision="16", device="cpu")
+    assert rows == []
+
+
+class Freezing(Method):
+    def phases(self, steps: int) -> list[Phase]:
+        return [Phase("all"), Phase("head")]
+
+    def begin(self, phase: str) -> None:
+        if phase == "head":
+            self.backbone.requires_grad_(False)
+
+
+def test_what_moves_is_said_by_the_phase() -> None:
+    with pytest.raises(UserError, match=r"begin\('head'\) froze backbone\.network\.cls_token; .* Phase\.train"):
+        drive(assembled({"method": {"method": Freezing}}, 4), 4)
+    misspelt: Any = type(
+        "Misspelt", (Method,), {"phases": lambda self, steps: [Phase("warm", train=("head", "*nrom*")), Phase("all")]}
+    )
+    with pytest.raises(UserError, match=r"trains '\*nrom\*', which names nothing that moves"):
+        drive(assembled({"method": {"method": misspelt}}, 4), 4)
+
+
+def test_every_part_is_told_of_a_phase_the_adaptation_first() -> None:
+    told: list[str] = []
+
+    class Mine(Method):
+        def begin(self, phase: str) -> None:
+            told.append(f"method {phase}")
+
+    class Plan(Adaptation):
+        def setup(self) -> None:
+            self.train_spec = "all"
+
+        def begin(self, phase: str) -> None:
+            told.append(f"adaptation {phase}")
+
+    class Divided(Objective):
+        def phases(self, steps: int) -> list[Phase]:
+            return [Phase("one"), Phase("two")]
+
+        def begin(self, phase: str) -> None:
+            told.append(f"objective {phase}")
+
+    slots = {"method": {"method": Mine}, "adaptation": {"adaptation": Plan}, "objective": {"objective": Divided}}
+    drive(assembled(slots, 2), 2)
+    assert told == [f"{part} {phase}" for phase in ("one", "two") for part in ("adaptation", "objective", "method")]
+
+
+class Shift(Adapter):
+    def setup(self) -> None:
+        self.shift = nn.Parameter(torch.zeros_like(self.weight0))
+
+    def weight(self) -> Tensor:
+        return self.weight0 + self.shift
+
+
+class Gated(Adaptation):
+    """Looks at the loss before the step, and has a penalty from the third step on."""
+
+    def build(self) -> None:
+        self.number = 0
+        for site in self.sites():
+            self.add(Shift(site))
+
+    def before_step(self, step: Any) -> None:
+        self.number = step.number
+        with torch.no_grad():
+            for part in step.parts():
+                step.method.loss(part)
+
+    def context(self, rows: Any) -> None:
+        self.ids = rows.ids
+
+    def penalty(self) -> Tensor | None:
+        return torch.stack([p.square().sum() for p in self.parameters()]).sum() if self.number >= 2 else None
+
+
+class Direct(Objective):
+    def update(self, method: Any, batch: Any, step: Any) -> None:
+        assert torch.equal(method.adaptation.ids, batch.ids), "the context is the batch's again"
+        step.backward(method.problem.loss(method(batch.inputs), batch.labels))
+        step.apply("main")
+
+
+def test_a_penalty_that_comes_late_is_not_forgotten() -> None:
+    slots = {"adaptation": {"adaptation": Gated, "targets": ["mlp.fc1"]}, "objective": {"objective": Direct}}
+    training = None
+    with pytest.raises(RuntimeError, match="leaves out the adaptation's penalty"):
+        training = drive(assembled(slots, 4), 4)
+    assert training is None
+    drive(assembled(slots, 2), 2)
+
+
+def test_rules_update_in_full_precision() -> None:
+    seen: list[torch.dtype] = []
+
+    class Product(Rule):
+        def update(self, parameter: Tensor, gradient: Tensor, state: Any, group: Any) -> None:
+            if gradient.ndim == 2:
+                seen.append((gradient @ gradient.T).dtype)
+            parameter.sub_(group["lr"] * gradient)
+
+    method = assembled({"optimizer": {"optimizer": Product}}, 1).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        drive(method, 1)
+    assert set(seen) == {torch.float32}
+
+
+class Wide(Rule):
+    """Moments in double precision, a mask, and places, whatever the parameters are."""
+
+    def update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        if "mask" not in state:
+            state["mask"] = gradient.abs() > gradient.abs().median()
+            state["places"] = gradient.flatten().abs().topk(1).indices
+            state["mean"] = torch.zeros_like(parameter, dtype=torch.float64)
+        state["mean"].mul_(0.9).add_(gradient.double())
+        move = torch.where(state["mask"], state["mean"], 0.0)
+        parameter.sub_((group["lr"] * move).to(parameter))
+        parameter.view(-1)[state["places"]] *= 0.99
+
+
+def test_a_resumed_rule_remembers_in_the_types_it_chose() -> None:
+    check_optimizer(Wide)
+    whole = assembled({"optimizer": {"optimizer": Wide}}, 4).float()
+    drive(whole, 4)
+    first = assembled({"optimizer": {"optimizer": Wide}}, 4).float()
+    state = saved(drive(first, 4, until=2))
+    second = assembled({"optimizer": {"optimizer": Wide}}, 4).float()
+    drive(second, 4, state=state)
+    for name, tensor in whole.trained_state().items():
+        assert torch.equal(tensor, second.trained_state()[name]), name
+
+
+def test_optimizers_that_share_or_hide_parameters_are_refused() -> None:
+    class Shared(Objective):
+        def build(self) -> None:
+            self.one = nn.Parameter(torch.zeros(()))
+
+        def optimizers(self, declared: Any) -> dict[str, dict[str, Any]]:
+            return {"x": {"params": [self.one]}, "y": {"params": [self.one]}}
+
+    class Hidden(Objective):
+        def build(self) -> None:
+            self.hidden = [nn.Parameter(torch.zeros(()))]
+
+        def optimizers(self, declared: Any) -> dict[str, dict[str, Any]]:
+            return {"x": {"params": self.hidden}}
+
+    with pytest.raises(UserError, match=r"Shared\.optimizers\(\)\['y'\] holds objective\.one, which 'x' trains"):
+        drive(assembled({"objective": {"objective": Shared}}, 2), 2)
+    with pytest.raises(UserError, match="holds a parameter that is no part of the method"):
+        drive(assembled({"objective": {"objective": Hidden}}, 2), 2)
+
+
+def test_a_phase_sets_keys_of_the_optimizer_slot() -> None:
+    class Rates(Method):
+        def phases(self, steps: int) -> list[Phase]:
+            return [Phase("a", optimizer={"optimizer": "sgd", "lr": 0.1, "params": {"momentum": 0.9}}), Phase("b")]
+
+    method = assembled({"method": {"method": Rates}, "optimizer": {"lr": 0.01, "head_lr": 0.5}}, 4)
+    training = drive(method, 4, until=1)
+    groups = training._updates.entries["main"].optimizer.param_groups  # type: ignore[union-attr]
+    assert {group["momentum"] for group in groups} == {0.9}
+    assert {group["lr"] for group in groups} == {0.1}, "a phase's rate is the head's too"
+    training = drive(assembled({"method": {"method": Rates}, "optimizer": {"lr": 0.01, "head_lr": 0.5}}, 4), 4)
+    groups = training._updates.entries["main"].optimizer.param_groups  # type: ignore[union-attr]
+    assert {group["lr"] for group in groups} == {0.01, 0.5}
+
+
+def test_averages_follow_the_shape_of_the_network(go: Go) -> None:
+    """Of EVA's adapters, whose ranks are known after calibration, and of DiffoRA's, which a phase selects."""
+    from bench.core.loading import load
+
+    folder = Path(__file__).parents[2] / "methods" / "adapters"
+
+    class Averaged(Method):
+        def shaped(self) -> None:
+            for place, parameter in enumerate(self.trainable.values()):
+                self.register_state(f"mean{place}", parameter.detach().clone(), kept="checkpoint")
+
+        def after_step(self, step: Any) -> None:
+            for place, parameter in enumerate(self.trainable.values()):
+                self.get_buffer(f"mean{place}").lerp_(parameter.detach(), 0.5)
+
+    for reference in ("eva:EVA", "diffora:DiffoRA"):
+        slot = {"adaptation": load(reference, folder), "params": {"rank": 2}, "targets": ["mlp.fc1", "attn.proj"]}
+        declared = {"method": {"method": Averaged}, "adaptation": slot}
+        whole = assembled(declared, 4)
+        drive(whole, 4)
+        for step in (1, 2, 3):
+            state = saved(drive(assembled(declared, 4), 4, until=step))
+            resumed = assembled(declared, 4)
+            drive(resumed, 4, state=state)
+            for name, tensor in whole.resume_state().items():
+                assert torch.equal(tensor, resumed.resume_state()[name]), (reference, step, name)
+
+
+def test_checks_of_methods_that_stop_and_that_solve() -> None:
+    class Stopping(Objective):
+        micro_batches = True
+
+        def update(self, method: Any, batch: Any, step: Any) -> None:
+            super().update(method, batch, step)
+            if step.number == 3:
+                step.stop("patience")
+
+    class Means(Method):
+        def phases(self, steps: int) -> list[Phase]:
+            return [Phase("means", closed_form=True)]
+
+        @torch.no_grad()
+        def solve(self, phase: str, data: Any) -> None:
+            features = self.over(data.train, lambda rows: self.backbone(rows.inputs))
+            self.head.linear.weight.copy_(features[: self.info.outputs])
+
+    check_objective(Stopping)
+    check_method(Means)
+
+
+def test_an_early_phase_is_not_cut() -> None:
+    class Hasty(Objective):
+        def phases(self, steps: int) -> list[Phase]:
+            return [Phase("first"), Phase("second")]
+
+        def update(self, method: Any, batch: Any, step: Any) -> None:
+            super().update(method, batch, step)
+            step.stop("haste")
+
+    with pytest.raises(RuntimeError, match="'haste' ends the phase 'first'; only the last may be ended early"):
+        drive(assembled({"objective": {"objective": Hasty}}, 4), 4)
+
+
+def test_a_state_that_cannot_be_read_back_is_said_when_it_is_written(tmp_path: Path) -> None:
+    import numpy as np
+
+    from bench.execute import checkpoint
+
+    with pytest.raises(RuntimeError, match="cannot be read back; what an optimizer or a part remembers"):
+        checkpoint.write(tmp_path / "c", {"done": np.float64(1)}, {})
