@@ -54,13 +54,16 @@ def _overrides(method: Method, hook: str) -> bool:
 
 def _check_pieces(method: Method) -> None:
     """UserError where the loss of a step is no mean over its rows, so that it cannot be cut."""
-    for part, whole in ((method.objective, False), (method, not _overrides(method, "loss"))):
-        said = type(part).__dict__.get("micro_batches", False) if part is method else part.micro_batches
-        if not whole and not said:
-            raise UserError(
-                f"{method.info.method} looks at all rows of a step together ({type(part).__name__} does not say "
-                "micro_batches = True): run it without --micro-batch."
-            )
+    silent = [] if method.objective.micro_batches else [type(method.objective).__name__]
+    for kind in type(method).__mro__:  # a class with a loss of its own says itself whether pieces will do
+        if "micro_batches" in vars(kind) or "loss" in vars(kind):
+            silent += [] if vars(kind).get("micro_batches") else [kind.__name__]
+            break
+    if silent:
+        raise UserError(
+            f"{method.info.method} looks at all rows of a step together ({silent[0]} does not say "
+            "micro_batches = True): run it without --micro-batch."
+        )
 
 
 class Training(LightningModule):

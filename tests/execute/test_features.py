@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from bench.core.errors import UserError
 from bench.data.access import Access
 from bench.declarations.catalog import Catalog
 from bench.execute.backbones import Backbone, Origin, make_backbone
+
+from .conftest import Go
 
 
 def twin(name: str, inputs: list[str] | None = None) -> Backbone:
@@ -70,3 +73,34 @@ def test_what_a_backbone_does_not_give_is_a_sentence() -> None:
         backbone.features(torch.zeros(2, 2), ["tokens"])
     with pytest.raises(UserError, match="gives pooled features, maps"):
         twin("resnet-unet").widths("tokens")
+
+
+DEEP = '''
+"""Every level of the decoder predicts, enlarged and averaged."""
+
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+from bench import Head
+
+
+class Deep(Head):
+    wants = ("maps",)
+
+    def build(self):
+        self.levels = nn.ModuleList(nn.Conv2d(width, self.info.outputs, 1) for width in self.info.widths["maps"])
+
+    def forward(self, features):
+        size = features.maps[-1].shape[-2:]
+        return torch.stack([interpolate(level(at), size) for level, at in zip(self.levels, features.maps)]).mean(0)
+'''
+
+
+def test_a_head_on_several_depths_of_a_decoder(toy: Path, go: Go) -> None:
+    (toy / "methods/kinds/deep.py").write_text(DEEP)
+    (toy / "methods/kinds/deep.yaml").write_text('title: Deep\nhead: {head: "deep:Deep"}\n')
+    store, (row,) = go("deep=demo/cells", "task.backbone=resnet-unet", twin=True)
+    assert row["state"] == "done", store.error(row["key"])
+    _, rows = go("deep=demo/cells", twin=True)  # its own backbone gives features at every pixel alone
+    assert rows == []
