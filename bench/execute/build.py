@@ -63,7 +63,7 @@ def assemble(blueprint: Blueprint, backbone: Backbone) -> Method:
     head_class = _class(blueprint, "head", Head, LinearHead, "linear")
     given = {want: backbone.widths(want) for want in head_class.wants}
     info = replace(blueprint.info, widths=given)
-    own = (info.task, info.seed, info.method)
+    own = info.own
     with drawn("method", *own, "made"):
         method: Method = _class(blueprint, "method", Method, Method)(**_params(blueprint, "method"))
     method.blueprint, method.problem = replace(blueprint, info=info), blueprint.problem

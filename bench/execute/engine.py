@@ -164,7 +164,7 @@ def _predict(work: Work, training: Training, watch: Watch) -> list[Candidate]:
         candidates.append(_candidate(work, method, val, "best", int(watch.best["step"]), known))
         method.load_trained_state(last)
     info = method.info
-    with drawn("method", info.task, info.seed, info.method, "finish", device=work.device):
+    with drawn("method", *info.own, "finish", device=work.device):
         method.finish()
     known = None if finished else watch.predicted.get("last")
     candidates.append(_candidate(work, method, val, "last", training.done, known))

@@ -47,7 +47,7 @@ def predict_part(method: Method, part: Part) -> dict[str, NDArray[Any]]:
     """
     saved: dict[str, NDArray[Any]] = {}
     info = method.info
-    with drawn("method", info.task, info.seed, info.method, "predict", part.name, device=method.device):
+    with drawn("method", *info.own, "predict", part.name, device=method.device):
         for places, outputs in _applied(method, part, method.predict):
             for name, array in method.problem.decode(outputs.float().cpu()).items():
                 if name not in saved:

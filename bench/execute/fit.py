@@ -90,13 +90,13 @@ def calibrate(method: Method, loader: Callable[[], Iterable[Batch]], device: tor
             yield batch.to(device)
 
     def forward(batch: Batch) -> Tensor:
-        reseed(seed("method", info.task, info.seed, info.method, "calibrate", batch.step))
+        reseed(seed("method", *info.own, "calibrate", batch.step))
         with autocast(device, method.precision):
             method.adaptation.context(batch)
             loss: Tensor = method.objective(method, batch)
             return loss
 
-    with drawn("method", info.task, info.seed, info.method, "calibrate", device=device), evaluating(method):
+    with drawn("method", *info.own, "calibrate", device=device), evaluating(method):
         method.adaptation.calibrate(batches(), forward)
     method.zero_grad(set_to_none=True)
     check_frozen(method, frozen)
@@ -153,7 +153,7 @@ def _trainer(work: Fit) -> Trainer:
 def _on(device: torch.device, method: Method) -> Iterator[None]:
     """Put the method on its device; what is drawn inside does not reach the process's own random state."""
     info = method.info
-    with drawn("method", info.task, info.seed, info.method, "fit", device=device), warnings.catch_warnings():
+    with drawn("method", *info.own, "fit", device=device), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         method.to(device)
         yield

@@ -40,9 +40,14 @@ class Info:
     widths: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # of what else the head asks for
     tree: tuple[int, ...] | None = None  # the coarse class of each class, where the task declares `hierarchy`
 
+    @property
+    def own(self) -> tuple[str, int, str]:
+        """The coordinates of what the method draws for itself."""
+        return self.task, self.seed, self.method
+
     def generator(self, step: int, *coordinates: str | int) -> np.random.Generator:
         """Random numbers of this run's method at a step: the same however the step is cut, and when it is resumed."""
-        return generator("method", self.task, self.seed, self.method, "step", step, *coordinates)
+        return generator("method", *self.own, "step", step, *coordinates)
 
 
 class Part(nn.Module):

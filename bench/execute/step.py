@@ -152,7 +152,7 @@ class Step:
 
     def _before(self, batch: Batch) -> None:
         info = self.method.info
-        reseed(seed("dropout", info.task, info.seed, info.method, self.number, int(batch.ids[0]), self._passes))
+        reseed(seed("dropout", *info.own, self.number, int(batch.ids[0]), self._passes))
         self.method.adaptation.context(batch)
 
 

@@ -126,7 +126,7 @@ class Training(LightningModule):
         method.release()
         info = method.info
         before = dict(method.trainable)
-        with drawn("method", info.task, info.seed, info.method, "phase", name, device=method.device):
+        with drawn("method", *info.own, "phase", name, device=method.device):
             for part in (method.adaptation, method.objective, method):
                 part.begin(name)
         for parameter_name, parameter in method.named_parameters():
@@ -149,7 +149,7 @@ class Training(LightningModule):
             due = span.start == self.done or (span.start > self.done and self.stopped is not None)
             if span.phase.closed_form and due and span.phase.name not in self.closed:
                 info, device = self.method.info, self.method.device
-                with drawn("method", info.task, info.seed, info.method, "phase", span.phase.name, device=device):
+                with drawn("method", *info.own, "phase", span.phase.name, device=device):
                     self.method.solve(span.phase.name, self.data)
                 self.method.to(device)
                 self.closed.append(span.phase.name)
@@ -208,7 +208,7 @@ class Training(LightningModule):
         """Let the method make what follows from its weights, once for each state of them."""
         if self._predicted_at != self.done:
             info = self.method.info
-            with drawn("method", info.task, info.seed, info.method, "before", device=self.method.device):
+            with drawn("method", *info.own, "before", device=self.method.device):
                 self.method.before_prediction(self.data)
             self._predicted_at = self.done
 

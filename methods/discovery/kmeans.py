@@ -80,7 +80,7 @@ class Clustered(Method):
             raise UserError(f"{self.info.method} needs a head with centres, such as kmeans:Centres.")
         rows = features(self, data.train).numpy()
         labels = np.full(len(rows), -1) if data.train.labels is None else np.asarray(data.train.labels)
-        self.head.fit(rows, labels, self._count(rows, labels), generator("method", *self._own(), "clusters"))
+        self.head.fit(rows, labels, self._count(rows, labels), generator("method", *self.info.own, "clusters"))
 
     def _count(self, rows: NDArray[Any], labels: NDArray[Any]) -> int:
         """The number of classes where the task tells it, else an estimate."""
@@ -88,11 +88,8 @@ class Clustered(Method):
         head: Any = self.head
         if problem.number == "known":
             return int(problem.classes())
-        drawn = seed("method", *self._own(), "number")
+        drawn = seed("method", *self.info.own, "number")
         return estimate(rows, labels, int(problem.known()), head.most, drawn, head.search_inits, head.iterations)
-
-    def _own(self) -> tuple[str, int, str]:
-        return self.info.task, self.info.seed, self.info.method
 
 
 class KMeans(Clustered):
