@@ -42,8 +42,8 @@ class DANN(Objective):
     ) -> None:
         self.weight, self.critic_steps, self.grad_penalty = weight, critic_steps, grad_penalty
         self.width, self.depth, self.dropout = width, depth, dropout
-        self.critic = {"optimizer": "adam", "lr": critic_lr, "weight_decay": critic_weight_decay}
-        self.betas = list(betas)
+        rates = {"optimizer": "adam", "lr": critic_lr, "weight_decay": critic_weight_decay}
+        self.critic = {**rates, "options": {"betas": list(betas)}}
 
     def build(self) -> None:
         sizes = [self.info.width, *[self.width] * (self.depth - 1), self.info.domains]
@@ -53,8 +53,7 @@ class DANN(Objective):
         self.discriminator = nn.Sequential(*layers)
 
     def optimizers(self, declared: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        own = {**self.critic, "options": {"betas": self.betas}, "params": list(self.discriminator.parameters())}
-        return {"critic": own}
+        return {"critic": {**self.critic, "params": list(self.discriminator.parameters())}}
 
     def forward(self, method: Method, batch: Batch) -> Tensor:
         """The network's loss."""
@@ -77,13 +76,11 @@ class DANN(Objective):
 
     def update(self, method: Method, batch: Batch, step: Step) -> None:
         # DomainBed counts a step before it looks whose turn it is.
-        critic = (step.number + 1) % (1 + self.critic_steps) < self.critic_steps
+        turn = "critic" if (step.number + 1) % (1 + self.critic_steps) < self.critic_steps else "main"
         for part in step.parts(batch):
-            if critic:
-                with torch.no_grad():
-                    features = method.features(part.inputs)
-                loss = self.discrimination(features, part.domains)
+            if turn == "critic":
+                loss = self.discrimination(torch.no_grad()(method.features)(part.inputs), part.domains)
             else:
                 loss = method.loss(part)
-            step.backward(loss * part.share, into="critic" if critic else "main")
-        step.apply("critic" if critic else "main")
+            step.backward(loss * part.share, into=turn)
+        step.apply(turn)
