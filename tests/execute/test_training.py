@@ -434,3 +434,60 @@ def test_a_state_that_cannot_be_read_back_is_said_when_it_is_written(tmp_path: P
 
     with pytest.raises(RuntimeError, match="cannot be read back; what an optimizer or a part remembers"):
         checkpoint.write(tmp_path / "c", {"done": np.float64(1)}, {})
+
+
+def test_portions_are_shares_of_all_rows_and_have_none_in_common() -> None:
+    from types import SimpleNamespace
+
+    import numpy as np
+
+    from bench.execute.loaders import divide
+
+    class Rows(SimpleNamespace):
+        def __len__(self) -> int:
+            return 100
+
+    part: Any = Rows(groups=np.repeat([0, 1], [80, 20]))
+    places = divide(part, {"weights": 0.5, "gates": 0.1}, "t", 0)
+    assert {name: len(rows) for name, rows in places.items()} == {"weights": 50, "gates": 10}
+    assert not set(places["weights"]) & set(places["gates"])
+    assert (part.groups[places["gates"]] == 1).sum() == 2, "of each group its share"
+    assert (divide(part, {"weights": 0.5, "gates": 0.1}, "t", 1)["gates"] != places["gates"]).any()
+
+
+def test_the_loss_that_is_shown_is_of_the_passes_that_counted() -> None:
+    class Looking(Objective):
+        def update(self, method: Any, batch: Any, step: Any) -> None:
+            step.backward(1000 * method.loss(batch))
+            step.clear()
+            super().update(method, batch, step)
+
+    plain, looking = assembled({}, 2), assembled({"objective": {"objective": Looking}}, 2)
+    assert drive(looking, 2).loss() == pytest.approx(drive(plain, 2).loss())
+
+
+def test_a_domain_without_rows_has_no_pieces() -> None:
+    class Absent(Objective):
+        def update(self, method: Any, batch: Any, step: Any) -> None:
+            assert list(step.parts(batch.of_domain(99))) == []
+            super().update(method, batch, step)
+
+    drive(assembled({"objective": {"objective": Absent}}, 1), 1)
+
+
+def test_the_scaler_goes_on_where_a_phase_begins() -> None:
+    from torch.amp.grad_scaler import GradScaler
+
+    from bench.execute.training import Training, phases_of
+
+    class Two(Method):
+        def phases(self, steps: int) -> list[Phase]:
+            return [Phase("one"), Phase("two")]
+
+    state = {"done": 1, "counts": {}, "closed": [], "stopped": None, "predicted_at": None}
+    kept = GradScaler("cpu", init_scale=64.0).state_dict()
+    method = assembled({"method": {"method": Two}}, 2)
+    training = Training(method, phases_of(method, 2), None, None)  # type: ignore[arg-type]
+    training.scaler = GradScaler("cpu", init_scale=4.0)
+    training.start({**state, "updates": {"scaler": kept}})
+    assert training.scaler.get_scale() == 64.0
