@@ -22,7 +22,7 @@ from bench.execute.data import Data
 from bench.execute.draws import drawn
 from bench.execute.evaluate import predict_part
 from bench.execute.fit import Fit, check_frozen, fit
-from bench.execute.loaders import Order, steps_of, training_loader
+from bench.execute.loaders import Order, schedule, steps_of, training_loader
 from bench.execute.method import Method
 from bench.execute.options import Options
 from bench.execute.progress import Progress
@@ -88,7 +88,7 @@ def execute(
     pool = prepared.pool(run.replicate)
     train = pool["train"]
     task, size = run.task, int(run.task["budget"]["batch_size"])
-    per_epoch = Order(train, task["name"], run.replicate, size, problem.balanced).whole.per_epoch
+    per_epoch = schedule(train, task["name"], run.replicate, size, problem.balanced).per_epoch
     steps = 2 if options.debug else steps_of(task["budget"], per_epoch)
     progress.phase("building")
     domains = int(problem.domains_of(train.groups, len(train)).max()) + 1

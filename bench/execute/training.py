@@ -186,7 +186,7 @@ class Training(LightningModule):
         step.between()
         method.penalised = False
         method.objective.update(method, batch, step)
-        self._check_penalty(step)
+        self._check_penalty()
         step.close()
         method.adaptation.after_step(step)
         method.after_step(step)
@@ -216,7 +216,7 @@ class Training(LightningModule):
         """Whether no step is left."""
         return self.done == self.total or self.stopped is not None
 
-    def _check_penalty(self, step: Step) -> None:
+    def _check_penalty(self) -> None:
         """An update that leaves out what the adaptation adds to the loss trains another method."""
         if self.method.penalised or self._updates is None or "main" not in self._updates.applied:
             return
